@@ -1,0 +1,28 @@
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/installed
+
+.PHONY: demo test lint bench clean
+
+demo: $(STAMP)  ## the whole pipeline on real purchases, ending with recommendations and a report
+	$(BIN)/edgerec run models/grocery/recipe.toml
+
+test: $(STAMP)  ## all tests
+	$(BIN)/pytest
+
+lint: $(STAMP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## latency, cold start and memory of the grocery bundle on this machine
+	$(BIN)/edgerec-device bench models/grocery/model.tflite --history tests/data/grocery-history.csv
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,data,tflite,dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Keras recommender -> TFLite -> quantized -> verified, self-describing bundle."""

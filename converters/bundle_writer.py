@@ -1,0 +1,94 @@
+"""Writes bundles: a flatbuffer, a manifest and the vocabulary become one ``.tflite`` file."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from device_runner.bundle import (
+    CARD,
+    FORMAT_VERSION,
+    GOLDEN,
+    ITEMS,
+    MANIFEST,
+    TITLES,
+    Bundle,
+    Contract,
+    escape_line,
+)
+
+# A fixed time stamp: the same input gives the same bytes.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def bundle_bytes(
+    flatbuffer: bytes,
+    name: str,
+    scheme: str,
+    contract: Contract,
+    items: Sequence[str],
+    titles: Sequence[str] | None = None,
+    golden: Sequence[dict[str, Any]] | None = None,
+    card: str | None = None,
+    facts: dict[str, Any] | None = None,
+) -> bytes:
+    """A bundle in memory.
+
+    Args:
+        items: raw ids of rows 1..N; likewise ``titles``.
+        golden: cases ``{"history": rows, "exclude": rows, "ids": rows, "scores": floats}``.
+        facts: further entries of the manifest (dataset, quality, runtimes).
+    """
+    members = {ITEMS: _lines(items)}
+    if titles is not None:
+        members[TITLES] = _lines(titles)
+    if golden is not None:
+        members[GOLDEN] = json.dumps({"cases": list(golden)}, separators=(",", ":")).encode()
+    if card is not None:
+        members[CARD] = card.encode()
+    manifest = {
+        "format": FORMAT_VERSION,
+        "name": name,
+        "scheme": scheme,
+        "contract": asdict(contract),
+        "flatbuffer_bytes": len(flatbuffer),
+        "flatbuffer_sha256": hashlib.sha256(flatbuffer).hexdigest(),
+        "members": {member: hashlib.sha256(content).hexdigest() for member, content in members.items()},
+        **(facts or {}),
+    }
+    file = io.BytesIO(flatbuffer)
+    # Appending lets zipfile write offsets from the file's own start, as other zip tools expect.
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for member, content in {
+            MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False).encode(),
+            **members,
+        }.items():
+            archive.writestr(zipfile.ZipInfo(member, EPOCH), content, zipfile.ZIP_DEFLATED, 9)
+    return file.getvalue()
+
+
+def _lines(texts: Sequence[str]) -> bytes:
+    return "".join(escape_line(text) + "\n" for text in texts).encode("utf-8")
+
+
+def with_facts(path: Path, facts: dict[str, Any], card: str | None = None) -> bytes:
+    """The bundle at ``path`` with more in its manifest, and a model card if one is given; the rest is unchanged."""
+    bundle = Bundle.read(path)
+    flatbuffer = path.read_bytes()[: bundle.manifest["flatbuffer_bytes"]]
+    fixed = {"format", "name", "scheme", "contract", "flatbuffer_bytes", "flatbuffer_sha256", "members"}
+    kept = {key: value for key, value in bundle.manifest.items() if key not in fixed}
+    return bundle_bytes(
+        flatbuffer,
+        bundle.name,
+        bundle.scheme,
+        bundle.contract,
+        bundle.items[1:],
+        bundle.titles[1:] or None,
+        bundle.golden(),
+        card,
+        {**kept, **facts},
+    )

@@ -1,0 +1,48 @@
+"""The signature ``recommend`` around a Keras recommender's scores."""
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from device_runner.bundle import Contract
+
+# Score of an excluded row: far below any real one, finite so that float16 files stay sound in float32 arithmetic.
+EXCLUDED = -1e9
+
+
+class ServingModule(tf.Module):  # type: ignore[misc]
+    """``history`` and ``exclude`` in; ``ids``, ``scores`` and ``item_scores`` out, with static shapes for batch 1."""
+
+    def __init__(self, recommender: Any, contract: Contract) -> None:
+        super().__init__()
+        self.recommender = recommender
+        self._tracked = [recommender.serving, recommender.item_table]
+        self.contract = contract
+        self.recommend = tf.function(
+            self._recommend,
+            input_signature=[
+                tf.TensorSpec([1, contract.max_history], tf.int32, name="history"),
+                tf.TensorSpec([1, contract.max_exclude], tf.int32, name="exclude"),
+            ],
+        )
+
+    def _recommend(self, history: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = self.contract.items + 1
+        item_scores = self.recommender.item_scores(history)
+        # Row 0 is always excluded, also when every place of ``exclude`` is taken.
+        excluded = tf.concat([tf.zeros([1], tf.int32), exclude[0]], axis=0)[:, None]
+        hits = tf.scatter_nd(excluded, tf.ones([self.contract.max_exclude + 1]), [rows])
+        allowed = tf.where(hits[None] > 0, tf.constant(EXCLUDED), item_scores)
+        top = tf.math.top_k(allowed, self.contract.top_k)
+        return {
+            "ids": tf.where(top.values > EXCLUDED / 10, top.indices, 0),
+            "scores": top.values,
+            "item_scores": item_scores,
+        }
+
+
+def save_serving_model(recommender: Any, contract: Contract, folder: Path) -> None:
+    """Write the SavedModel that every scheme is converted from."""
+    module = ServingModule(recommender, contract)
+    tf.saved_model.save(module, str(folder), signatures={"recommend": module.recommend})

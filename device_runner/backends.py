@@ -1,0 +1,107 @@
+"""TFLite runtimes behind one small interface: a file in, a callable signature out."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_runner.errors import BackendError
+
+# name -> (module with Interpreter, distribution that brings it)
+BACKENDS = {
+    "litert": ("ai_edge_litert.interpreter", "ai-edge-litert"),
+    "tflite-runtime": ("tflite_runtime.interpreter", "tflite-runtime"),
+}
+
+Signature = Callable[..., dict[str, np.ndarray]]
+
+
+def installed_backends() -> dict[str, str]:
+    """Name and version of each runtime whose package is installed, in order of preference."""
+    found = {}
+    for name, (_, distribution) in BACKENDS.items():
+        try:
+            found[name] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def choose_backend(backend: str, verified: dict[str, Any]) -> str:
+    """The runtime to use: ``backend`` itself, or for ``"auto"`` the first installed one that the bundle was
+    verified on.
+
+    Raises:
+        BackendError: it is unknown or not installed, or nothing installed runs the file.
+    """
+    installed = installed_backends()
+    if backend != "auto":
+        if backend not in BACKENDS:
+            raise BackendError(f"unknown backend {backend!r}; choose auto, {' or '.join(BACKENDS)}")
+        if backend not in installed:
+            raise BackendError(f"{backend} is not installed; pip install {BACKENDS[backend][1]}")
+        return backend
+    if not installed:
+        raise BackendError("no TFLite runtime is installed; pip install ai-edge-litert (or tflite-runtime)")
+    for name in installed:
+        if name in verified:
+            return name
+    raise BackendError(
+        f"this file is verified on {', '.join(verified) or 'no runtime'}, installed: {', '.join(installed)}; "
+        "name one with backend=… to try it all the same"
+    )
+
+
+def load_signature(path: Path, backend: str, threads: int, name: str = "recommend") -> Signature:
+    """Load the model in ``path`` and return its signature ``name`` as a function of named arrays.
+
+    Raises:
+        BackendError: the runtime cannot be imported, or refuses the file.
+    """
+    module, distribution = BACKENDS[backend]
+    try:
+        interpreter_class = importlib.import_module(module).Interpreter
+        with NativeLogSilenced():
+            interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            runner = interpreter.get_signature_runner(name)
+    except ImportError as error:
+        hint = (
+            "; tflite-runtime needs numpy<2"
+            if backend == "tflite-runtime" and np.lib.NumpyVersion(np.__version__) >= "2.0.0"
+            else ""
+        )
+        raise BackendError(f"{distribution} cannot be imported ({error}){hint}") from None
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BackendError(f"{backend} refuses {path.name}: {reason}") from None
+    return runner  # type: ignore[no-any-return]
+
+
+class NativeLogSilenced:
+    """The runtimes write INFO lines from C++ to file descriptor 2 while a model loads; keep them off the terminal.
+
+    ``EDGEREC_NATIVE_LOG=1`` lets them through.
+    """
+
+    def __enter__(self) -> None:
+        self._saved: int | None = None
+        if os.environ.get("EDGEREC_NATIVE_LOG"):
+            return
+        try:
+            sys.stderr.flush()
+            self._saved = os.dup(2)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
+            os.close(null)
+        except OSError:
+            self._saved = None
+
+    def __exit__(self, *_: object) -> None:
+        if self._saved is not None:
+            os.dup2(self._saved, 2)
+            os.close(self._saved)

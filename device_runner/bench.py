@@ -1,0 +1,125 @@
+"""Latency, cold start and memory of a bundle on this device, on real histories."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_runner.recommender import Recommender
+
+SCHEMA = 1
+WARM_UP = 20
+PERCENTILES = (50, 90, 95, 99)
+CLOCK = time.perf_counter_ns
+
+
+def bench(
+    path: str | Path,
+    histories: Sequence[Sequence[str]],
+    backend: str = "auto",
+    threads: int = 1,
+    runs: int = 500,
+    k: int = 10,
+) -> dict[str, Any]:
+    """Measure the bundle and return one JSON-ready document (schema 1; times in ms, memory in MB).
+
+    Args:
+        histories: real histories of raw ids, used in turn.
+        runs: timed calls after the warm-up.
+
+    ``recommend`` is the whole call on raw ids, ``invoke`` the bare signature on ready inputs. Cold start is measured
+    in a fresh process: import of the runtime, load of the bundle, first recommendation; so is the peak memory.
+    """
+    if not histories:
+        raise ValueError("no history to measure with")
+    before = device_state()
+    recommender = Recommender.load(path, backend, threads)
+    # A history without one known item never reaches the model.
+    histories = [h for h in histories if recommender.rows(h)] or list(histories)
+    prepared = [
+        {name: value.copy() for name, value in recommender.inputs(recommender.rows(history)).items()}
+        for history in histories
+    ]
+    for turn in range(WARM_UP):
+        recommender.recommend(histories[turn % len(histories)], k)
+    whole = np.empty(runs)
+    bare = np.empty(runs)
+    for turn in range(runs):
+        history = histories[turn % len(histories)]
+        start = CLOCK()
+        recommender.recommend(history, k)
+        whole[turn] = CLOCK() - start
+    for turn in range(runs):
+        inputs = prepared[turn % len(prepared)]
+        start = CLOCK()
+        recommender.invoke(inputs)
+        bare[turn] = CLOCK() - start
+    cold = cold_start(path, histories[0], recommender.backend, threads)
+    return {
+        "schema": SCHEMA,
+        "file": Path(path).name,
+        "scheme": recommender.bundle.scheme,
+        "backend": recommender.backend,
+        "threads": threads,
+        "runs": runs,
+        "histories": len(histories),
+        "recommend_ms": _percentiles(whole),
+        "invoke_ms": _percentiles(bare),
+        "cold_start_ms": {name: cold[name] for name in ("import", "load", "first")},
+        "peak_rss_mb": cold["peak_rss_mb"],
+        "device": {"cpu": cpu_model(), "machine": platform.machine(), "before": before, "after": device_state()},
+    }
+
+
+def cold_start(path: str | Path, history: Sequence[str], backend: str, threads: int) -> dict[str, float]:
+    """Import, load and first recommendation (ms) and peak resident memory (MB) of a fresh process."""
+    result = subprocess.run(
+        [sys.executable, "-m", "device_runner.cold_start", str(path), backend, str(threads)],
+        input=json.dumps(list(history)),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    return dict(json.loads(result.stdout))
+
+
+def _percentiles(nanoseconds: np.ndarray) -> dict[str, float]:
+    values = np.percentile(nanoseconds / 1e6, PERCENTILES)
+    return {f"p{p}": round(float(value), 4) for p, value in zip(PERCENTILES, values, strict=True)}
+
+
+def cpu_model() -> str:
+    """The processor's name as Linux tells it, else the machine's architecture."""
+    for line in _read("/proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model", "Hardware"):
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def device_state() -> dict[str, Any]:
+    """What can slow a device down: governor, clock (MHz), temperature (°C) and load; ``None`` where not shown."""
+    cpu = "/sys/devices/system/cpu/cpu0/cpufreq/"
+    clock = _read(cpu + "scaling_cur_freq")
+    temperature = _read("/sys/class/thermal/thermal_zone0/temp")
+    return {
+        "governor": _read(cpu + "scaling_governor") or None,
+        "clock_mhz": int(clock) / 1000 if clock.isdigit() else None,
+        "temperature_c": int(temperature) / 1000 if temperature.lstrip("-").isdigit() else None,
+        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,162 @@
+"""``edgerec-device``: the commands that run on the device."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from device_runner import __version__
+from device_runner.backends import BACKENDS
+from device_runner.bench import bench as measure
+from device_runner.bundle import Bundle
+from device_runner.command import CONTEXT, Group, json_option, print_json
+from device_runner.errors import HistoryError
+from device_runner.history import read_history
+from device_runner.recommender import Recommender
+
+MODEL = click.argument("model", type=click.Path(path_type=Path))
+BACKEND = click.option(
+    "--backend",
+    type=click.Choice(["auto", *BACKENDS]),
+    default="auto",
+    show_default=True,
+    help="TFLite runtime; auto takes the first installed one that the file was verified on.",
+)
+THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Interpreter threads.")
+
+
+@click.group(cls=Group, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="edgerec-device")
+def main() -> None:
+    """Score a local user history with an edgerec bundle."""
+
+
+@main.command()
+@MODEL
+@click.option(
+    "--history",
+    "history_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The user's events, oldest first: CSV with a column item_id, or JSON.",
+)
+@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many items to recommend.")
+@click.option("--exclude", multiple=True, metavar="ITEM", help="An item id never to return; may be repeated.")
+@click.option("--keep-seen", is_flag=True, help="Allow items of the history to be recommended again.")
+@BACKEND
+@THREADS
+@json_option
+def recommend(
+    model: Path,
+    history_path: Path,
+    k: int,
+    exclude: tuple[str, ...],
+    keep_seen: bool,
+    backend: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Recommend items for the history in a file.
+
+    Example: edgerec-device recommend model.tflite --history history.csv -k 5
+    """
+    history = read_history(history_path)
+    recommender = Recommender.load(model, backend, threads)
+    found = recommender.recommend(history, k, exclude, exclude_history=not keep_seen)
+    if as_json:
+        print_json(
+            {
+                "model": recommender.bundle.name,
+                "backend": recommender.backend,
+                "source": found.source,
+                "events": len(history),
+                "unknown": found.unknown,
+                "recommendations": [vars(r) for r in found],
+            }
+        )
+        return
+    if found.unknown:
+        click.echo(f"{found.unknown} of {len(history)} events are not in the catalogue and were skipped.", err=True)
+    if found.source == "popularity":
+        click.echo("No known event in the history: these are the most popular items.", err=True)
+    for place, entry in enumerate(found, 1):
+        click.echo(f"{place:>3}  {entry.score:>8.3f}  {entry.item:<12}  {entry.title}".rstrip())
+
+
+@main.command()
+@MODEL
+@click.option(
+    "--history",
+    "history_paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A history to measure with; may be repeated. Default: the made-up golden histories inside the bundle.",
+)
+@click.option("--runs", type=click.IntRange(1), default=500, show_default=True, help="Timed calls.")
+@BACKEND
+@THREADS
+@json_option
+def bench(model: Path, history_paths: tuple[Path, ...], runs: int, backend: str, threads: int, as_json: bool) -> None:
+    """Measure latency, cold start and memory on this device."""
+    if history_paths:
+        histories = [read_history(path) for path in history_paths]
+    else:
+        bundle = Bundle.read(model)
+        histories = [[bundle.items[row] for row in case["history"]] for case in bundle.golden()]
+    histories = [history for history in histories if history]
+    if not histories:
+        raise HistoryError("no event to measure with; give --history FILE")
+    result = measure(model, histories, backend, threads, runs)
+    if as_json:
+        print_json(result)
+        return
+    click.echo(f"{result['file']} ({result['scheme']}) on {result['backend']}, {threads} thread(s), {runs} runs")
+    click.echo(f"device      {result['device']['cpu']} ({result['device']['machine']})")
+    for name in ("recommend", "invoke"):
+        times = result[f"{name}_ms"]
+        click.echo(f"{name:<10}  p50 {times['p50']:.3f} ms   p90 {times['p90']:.3f} ms   p99 {times['p99']:.3f} ms")
+    cold = result["cold_start_ms"]
+    click.echo(
+        f"cold start  import {cold['import']:.0f} ms, load {cold['load']:.0f} ms, first call {cold['first']:.1f} ms"
+    )
+    click.echo(f"memory      {result['peak_rss_mb']:.0f} MB peak")
+    state = result["device"]["after"]
+    shown = {"governor": "governor", "clock_mhz": "clock MHz", "temperature_c": "°C", "load_1min": "load"}
+    click.echo("state       " + ", ".join(f"{label} {state[k]}" for k, label in shown.items() if state[k] is not None))
+
+
+@main.command()
+@MODEL
+@json_option
+def inspect(model: Path, as_json: bool) -> None:
+    """Show what a bundle holds: contract, scheme, verified runtimes, measured quality."""
+    bundle = Bundle.read(model)
+    if as_json:
+        print_json(bundle.manifest)
+        return
+    for label, value in _facts(bundle):
+        click.echo(f"{label:<12}{value}")
+
+
+def _facts(bundle: Bundle) -> list[tuple[str, Any]]:
+    manifest, contract = bundle.manifest, bundle.contract
+    facts: list[tuple[str, Any]] = [
+        ("name", bundle.name),
+        ("format", manifest["format"]),
+        ("scheme", bundle.scheme),
+        ("size", f"{bundle.path.stat().st_size:,} bytes, of which model {manifest['flatbuffer_bytes']:,}"),
+        ("catalogue", f"{contract.items:,} items{', with titles' if bundle.titles else ''}"),
+        ("most popular", f"{bundle.items[1]} {bundle.titles[1] if bundle.titles else ''}".rstrip()),
+        (
+            "reads",
+            f"the last {contract.max_history} events, up to {contract.max_exclude} exclusions in the graph, "
+            f"returns {contract.top_k} (the runtime lifts both limits)",
+        ),
+    ]
+    for name, result in bundle.runtimes.items():
+        facts.append(("verified on", f"{name} {result['version']}: top-10 overlap with Keras {result['overlap@10']}"))
+    dataset = manifest.get("dataset", {})
+    facts.append(("data set", f"{dataset.get('name')} (split {dataset.get('split_fingerprint')})"))
+    for name, value in manifest.get("quality", {}).items():
+        facts.append((name, f"{value:.4f}" if isinstance(value, float) else value))
+    return facts

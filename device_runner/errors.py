@@ -1,0 +1,17 @@
+"""The root of the project's errors; a command line turns each into one line and exit code 1."""
+
+
+class EdgeRecError(Exception):
+    """A mistake or a limit that the user can understand and mend."""
+
+
+class BundleError(EdgeRecError):
+    """The file is no bundle, or its parts do not fit together."""
+
+
+class BackendError(EdgeRecError):
+    """No TFLite runtime can be used, or it refuses the model."""
+
+
+class HistoryError(EdgeRecError):
+    """A history file cannot be read."""

@@ -1,0 +1,173 @@
+"""Recommendations from a bundle and a history of raw item ids."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from device_runner.backends import Signature, choose_backend, load_signature
+from device_runner.bundle import Bundle
+from device_runner.errors import BundleError
+from device_runner.ranking import top_rows
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item: its raw id, its score (higher is better, comparable within one call) and its title
+    (``""`` where the bundle has none).
+    """
+
+    item: str
+    score: float
+    title: str
+
+
+class Recommendations(list[Recommendation]):
+    """The list that ``recommend`` returns, best first, with two facts about how it came to be.
+
+    Attributes:
+        unknown: how many events of the history are not in the catalogue and were skipped.
+        source: ``"model"``, or ``"popularity"`` when no event was left to score.
+    """
+
+    def __init__(self, items: Iterable[Recommendation], unknown: int, source: str) -> None:
+        super().__init__(items)
+        self.unknown = unknown
+        self.source = source
+
+
+class Recommender:
+    """A loaded bundle.
+
+    >>> recommender = Recommender.load("model.tflite")          # doctest: +SKIP
+    >>> recommender.recommend(["1029743", "995242"], k=3)       # doctest: +SKIP
+    [Recommendation(item='1106523', score=4.1, title='...'), ...]
+    """
+
+    def __init__(self, bundle: Bundle, backend: str, signature: Signature) -> None:
+        self.bundle = bundle
+        self.backend = backend
+        self._signature = signature
+        self._row_of = {item: row for row, item in enumerate(bundle.items) if row}
+        self._history = np.zeros((1, bundle.contract.max_history), np.int32)
+        self._exclude = np.zeros((1, bundle.contract.max_exclude), np.int32)
+
+    @classmethod
+    def load(cls, path: str | Path, backend: str = "auto", threads: int = 1) -> "Recommender":
+        """Check the bundle and load its model.
+
+        Args:
+            path: the ``.tflite`` bundle.
+            backend: ``"litert"``, ``"tflite-runtime"``, or ``"auto"`` for the first installed one that the
+                bundle was verified on.
+            threads: threads of the interpreter; one is fastest at usual catalogue sizes.
+
+        Raises:
+            BundleError: the file is no bundle, damaged, or does not fit its own vocabulary.
+            BackendError: no runtime, or the runtime refuses the file.
+        """
+        bundle = Bundle.read(path)
+        backend = choose_backend(backend, bundle.runtimes)
+        signature = load_signature(bundle.path, backend, threads)
+        recommender = cls(bundle, backend, signature)
+        recommender._check_shapes()
+        return recommender
+
+    def recommend(
+        self,
+        history: Sequence[str],
+        k: int = 10,
+        exclude: Iterable[str] | None = None,
+        exclude_history: bool = True,
+    ) -> Recommendations:
+        """The ``k`` best items after ``history``.
+
+        Args:
+            history: raw item ids, oldest first. The model reads the last ``max_history`` known ones; ids that are
+                not in the catalogue are skipped and counted.
+            k: how many; the list is shorter only when fewer items remain.
+            exclude: raw ids never to return.
+            exclude_history: never return an item of the history.
+
+        Returns:
+            The items, best first. With no known event, the most popular ones (score 0).
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}; ask for at least one item")
+        rows = self.rows(history)
+        banned = set(self.rows(exclude)) if exclude is not None else set()
+        if exclude_history:
+            banned.update(rows)
+        unknown = len(history) - len(rows)
+        if not rows:
+            return Recommendations(self._popular(k, banned), unknown, "popularity")
+        ids, scores = self.recommend_rows(rows, banned, k)
+        return Recommendations(
+            (self._recommendation(int(row), float(score)) for row, score in zip(ids, scores, strict=True)),
+            unknown,
+            "model",
+        )
+
+    def rows(self, items: Iterable[str]) -> list[int]:
+        """Rows of the known ids, in order."""
+        return [row for item in items if (row := self._row_of.get(item)) is not None]
+
+    def recommend_rows(self, history: Sequence[int], exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (int32 [≤ k]) and scores (float32 [≤ k]) of the best items, best first, for histories given as rows.
+
+        The graph's own top-k is used where ``k`` and ``exclude`` fit it; otherwise the same order is taken from
+        ``item_scores``, so neither is limited by what was fixed at conversion.
+        """
+        contract = self.bundle.contract
+        banned = sorted(set(exclude))
+        if k <= contract.top_k and len(banned) <= contract.max_exclude:
+            out = self._run(history, banned)
+            ids, scores = out["ids"][0, :k], out["scores"][0, :k]
+            kept = ids > 0
+            return ids[kept], scores[kept]
+        scores = self.item_scores(history)
+        scores[[0, *banned]] = -np.inf
+        ids = top_rows(scores[None], k)[0]
+        ids = ids[ids > 0]
+        return ids, scores[ids]
+
+    def item_scores(self, history: Sequence[int]) -> np.ndarray:
+        """Scores of all rows before exclusion, float32 [N + 1]; row 0 is padding and means nothing."""
+        return np.array(self._run(history, ())["item_scores"][0], np.float32)
+
+    def inputs(self, history: Sequence[int], exclude: Sequence[int] = ()) -> dict[str, np.ndarray]:
+        """The signature's inputs: the last ``max_history`` rows left-padded with 0, and the excluded rows."""
+        last = history[-self._history.shape[1] :]
+        self._history.fill(0)
+        self._history[0, self._history.shape[1] - len(last) :] = last
+        self._exclude.fill(0)
+        self._exclude[0, : len(exclude)] = exclude
+        return {"history": self._history, "exclude": self._exclude}
+
+    def invoke(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The bare signature call, as the benchmark times it."""
+        return self._signature(**inputs)
+
+    def _run(self, history: Sequence[int], exclude: Sequence[int]) -> dict[str, np.ndarray]:
+        return self._signature(**self.inputs(history, exclude))
+
+    def _popular(self, k: int, banned: set[int]) -> Iterable[Recommendation]:
+        rows = (row for row in range(1, len(self.bundle.items)) if row not in banned)
+        return (self._recommendation(row, 0.0) for row, _ in zip(rows, range(k), strict=False))
+
+    def _recommendation(self, row: int, score: float) -> Recommendation:
+        return Recommendation(self.bundle.items[row], score, self.bundle.titles[row] if self.bundle.titles else "")
+
+    def _check_shapes(self) -> None:
+        contract = self.bundle.contract
+        out = self._run((), ())
+        expected = {
+            "ids": (1, contract.top_k),
+            "scores": (1, contract.top_k),
+            "item_scores": (1, contract.items + 1),
+        }
+        for name, shape in expected.items():
+            if name not in out or out[name].shape != shape:
+                actual = out[name].shape if name in out else "absent"
+                raise BundleError(f"{self.bundle.path}: output {name} is {actual}, the manifest says {shape}")

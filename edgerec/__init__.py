@@ -1,0 +1,7 @@
+"""Workstation toolkit: data, training, pruning, evaluation, reports and the ``edgerec`` command."""
+
+import os
+
+# tensorflow-model-optimization works with Keras 2 (tf_keras) only, and the choice is read at the first import.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,0 +1,58 @@
+"""Artifacts: files and folders written whole or not at all, with the fingerprint of what they were made from."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+STAMP = "made-from.json"
+
+
+def fingerprint(value: Any) -> str:
+    """First 16 hex digits of the sha256 of a JSON-ready value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_fingerprint(path: Path) -> list[Any]:
+    """What tells that a source file changed: its size and time of change, or a folder's files' own."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+
+
+def is_current(folder: Path, made_from: str) -> bool:
+    """Whether ``folder`` holds a finished artifact made from ``made_from``."""
+    try:
+        return bool(json.loads((folder / STAMP).read_text())["fingerprint"] == made_from)
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+@contextmanager
+def new_folder(folder: Path, made_from: str) -> Iterator[Path]:
+    """A temporary folder that takes the place of ``folder`` when the block ends well, and vanishes when it does not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        (temporary / STAMP).write_text(json.dumps({"fingerprint": made_from}) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write ``content`` to a temporary file and rename it to ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

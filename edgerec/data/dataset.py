@@ -1,0 +1,142 @@
+"""The Dataset: a folder of Parquet files that every later stage reads."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from edgerec.errors import DataError
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+Part = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Interactions as rows of the item table, users one after the other, each user's events oldest first.
+
+    Attributes:
+        folder: where it lives.
+        info: ``dataset.json``: name, counts, split and its fingerprint, settings.
+        events: int32 [interactions], item rows; 0 marks an item without a training interaction (cold).
+        parts: int8 [interactions], TRAIN, VALIDATION or TEST.
+        offsets: int64 [users + 1], where each user's events begin.
+    """
+
+    folder: Path
+    info: dict[str, Any]
+    events: np.ndarray
+    parts: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def load(cls, folder: Path) -> "Dataset":
+        """Read a prepared Dataset.
+
+        Raises:
+            DataError: the folder holds none.
+        """
+        try:
+            info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"{folder}: no data set here; make one with: edgerec data prepare") from None
+        table = pq.read_table(folder / "interactions.parquet", columns=["user_row", "item_row", "part"])
+        users = table["user_row"].to_numpy()
+        return cls(
+            folder,
+            info,
+            table["item_row"].to_numpy().astype(np.int32),
+            table["part"].to_numpy().astype(np.int8),
+            np.searchsorted(users, np.arange(info["users"] + 1)),
+        )
+
+    @property
+    def name(self) -> str:
+        return str(self.info["name"])
+
+    @property
+    def split_fingerprint(self) -> str:
+        return str(self.info["split_fingerprint"])
+
+    @property
+    def users(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def items(self) -> int:
+        """N: items with a row, 1..N; the item table has N + 1."""
+        return int(self.info["items"])
+
+    @property
+    def exclude_seen(self) -> bool:
+        """Whether items of the history are left out of the recommendations: always, unless repeats are kept."""
+        return bool(self.info["repeats"] != "all")
+
+    @cached_property
+    def item_table(self) -> pd.DataFrame:
+        """One line an item, in row order: ``item_row``, ``item_id``, ``title``, ``interactions`` and features."""
+        return pd.read_parquet(self.folder / "items.parquet")
+
+    @cached_property
+    def user_ids(self) -> list[str]:
+        """Raw user ids, in the order of ``offsets``."""
+        return list(pq.read_table(self.folder / "users.parquet", columns=["user_id"])["user_id"].to_pylist())
+
+    @cached_property
+    def popularity(self) -> np.ndarray:
+        """Training interactions by row, int64 [N + 1]."""
+        return np.bincount(self.events[self.parts == TRAIN], minlength=self.items + 1)
+
+    def training_histories(self) -> list[np.ndarray]:
+        """Each user's training events (views, oldest first); cold items cannot be among them."""
+        return [self.events[a:b] for a, b in zip(self.offsets[:-1], self._ends(TRAIN), strict=True)]
+
+    def targets(self, part: Part) -> "Targets":
+        """Users who have an event in ``part``, with the history before it and the event itself."""
+        code = VALIDATION if part == "validation" else TEST
+        positions = np.flatnonzero(self.parts == code)
+        users = np.searchsorted(self.offsets, positions, side="right") - 1
+        histories = [self.events[self.offsets[u] : p] for u, p in zip(users, positions, strict=True)]
+        return Targets(users, [h[h > 0] for h in histories], self.events[positions])
+
+    def _ends(self, part: int) -> np.ndarray:
+        """Index behind each user's last event of ``part`` (parts follow one another within a user)."""
+        counts = np.add.reduceat(self.parts <= part, self.offsets[:-1]) if len(self.parts) else np.zeros(0, int)
+        return self.offsets[:-1] + counts
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be predicted: ``users`` int [n], ``histories`` n arrays of item rows, ``items`` int32 [n]
+    (0: a cold item, which no model can hit and every model is charged for).
+    """
+
+    users: np.ndarray
+    histories: list[np.ndarray]
+    items: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def sample(self, count: int, seed: int) -> "Targets":
+        """``count`` of them, drawn without replacement, in their order."""
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
+        return Targets(self.users[chosen], [self.histories[i] for i in chosen], self.items[chosen])
+
+
+def split_fingerprint(user_ids: list[str], item_ids: list[str], arrays: list[np.ndarray]) -> str:
+    """sha256 (first 16 hex digits) of user ids, item ids by row, and the interaction columns, little-endian."""
+    digest = hashlib.sha256()
+    for ids in (user_ids, item_ids):
+        for text in ids:
+            encoded = text.encode("utf-8")
+            digest.update(len(encoded).to_bytes(4, "little") + encoded)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,263 @@
+"""Preparation: from an interaction table to a Dataset, in plain SQL that DuckDB and Spark both accept."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from edgerec.artifact import new_folder, write_file
+from edgerec.data.dataset import split_fingerprint
+from edgerec.data.engine import DuckEngine
+from edgerec.data.source import open_table, read_feature_table, require_columns, resolve_builtin
+from edgerec.errors import DataError
+from edgerec.recipe import Data, Recipe
+
+Say = Callable[[str], None]
+
+INTEGER = "^[+-]?[0-9]{1,18}$"
+DECIMAL = "^[+-]?[0-9]{1,12}([.][0-9]+)?$"
+ISO_8601 = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
+NUMBER = "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?$"
+
+
+def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
+    """Make the Dataset in ``folder`` (contract: design of the data; see :class:`edgerec.data.dataset.Dataset`).
+
+    ``rejected.csv`` (file, line, reason, text) lies in the Dataset, or beside ``folder`` when preparation stops
+    because of what it lists.
+
+    Raises:
+        DataError: a table cannot be read, a column is missing, too many rows are rejected, nothing is left.
+    """
+    data = resolve_builtin(recipe.data)
+    table = open_table(Path(str(data.path)))
+    columns = {
+        "user_id": data.columns.user,
+        "item_id": data.columns.item,
+        "time": data.columns.time,
+        "value": data.columns.value,
+    }
+    keys = ("user", "item", "time", "value")
+    require_columns(table, {f"data.columns.{k}": name for k, name in zip(keys, columns.values(), strict=True)})
+    if data.min_value is not None and data.columns.value is None:
+        raise DataError("data.min_value needs data.columns.value, the column to compare")
+
+    with new_folder(folder, made_from) as new:
+        scratch = new / "scratch"
+        scratch.mkdir()
+        engine = DuckEngine(scratch)
+        try:
+            say(f"reading {table.path.name}")
+            unreadable = engine.read("raw", table, columns)
+            rejected = _check(engine, unreadable, data, folder, new, table.path)
+            say("filtering and splitting")
+            counts = _filter(engine, data)
+            _split(engine, new)
+        finally:
+            engine.close()
+            shutil.rmtree(scratch)
+        info = _describe(recipe, data, new, {"rejected": rejected, **counts})
+        write_file(new / "dataset.json", json.dumps(info, indent=2, ensure_ascii=False) + "\n")
+    say(
+        f"{info['users']:,} users, {info['items']:,} items, {info['interactions']:,} interactions, "
+        f"{rejected:,} rows rejected, split {info['split_fingerprint']}"
+    )
+
+
+def _check(
+    engine: DuckEngine, unreadable: list[tuple[int, str, str]], data: Data, folder: Path, new: Path, source: Path
+) -> int:
+    """Save as ``good`` (user_id, item_id, t, ord) the rows that hold; write the others to ``rejected.csv``."""
+    time_ok, time_value, kind = _time_sql(engine)
+    value_ok = f"regexp_extract(value, '{NUMBER}', 0) <> ''"
+    engine.save(
+        "checked",
+        f"""
+        select ord, user_id, item_id, {time_value} as t,
+               case when {value_ok} then cast(value as double) end as value,
+               case when user_id is null or user_id = '' then 'no user id'
+                    when item_id is null or item_id = '' then 'no item id'
+                    when {"false" if data.columns.time is None else f"time is null or not ({time_ok})"}
+                         then 'time is not {kind}'
+                    when {"false" if data.min_value is None else f"value is null or not ({value_ok})"}
+                         then 'value is not a number'
+               end as reason,
+               time, value as value_text
+        from raw
+        """,
+    )
+    wrong = engine.rows(
+        "select ord, reason, user_id, item_id, time, value_text from checked where reason is not null order by ord"
+    )
+    lines = [(str(source), line, reason, text) for line, reason, text in unreadable]
+    lines += [
+        (str(source), line, reason, ",".join(str(v) for v in shown if v is not None))
+        for (_, reason, *shown), line in zip(wrong, _lines_of([w[0] for w in wrong], unreadable), strict=True)
+    ]
+    lines.sort(key=lambda entry: entry[1])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file", "line", "reason", "text"), *lines])
+    total = engine.count("raw") + len(unreadable)
+    if total == 0:
+        raise DataError(f"{source}: the table has a header and no rows")
+    if len(lines) > data.max_rejected * total:
+        kept = folder.parent / "rejected.csv"
+        write_file(kept, text.getvalue())
+        _, line, reason, _ = lines[0]
+        raise DataError(
+            f"{source}: line {line}: {reason}; {len(lines):,} of {total:,} rows are rejected "
+            f"({len(lines) / total:.1%}, data.max_rejected is {data.max_rejected:.1%}). All of them: {kept}"
+        )
+    write_file(new / "rejected.csv", text.getvalue())
+    least = "true" if data.min_value is None else f"value >= {data.min_value!r}"
+    engine.save("good", f"select user_id, item_id, t, ord from checked where reason is null and {least}")
+    return len(lines)
+
+
+def _time_sql(engine: DuckEngine) -> tuple[str, str, str]:
+    """How this table writes time: SQL that tells a valid text, SQL of its int64 value, and words for the error."""
+    integers, decimals, dates = (
+        engine.count("raw", f"regexp_extract(time, '{pattern}', 0) <> ''") for pattern in (INTEGER, DECIMAL, ISO_8601)
+    )
+    if dates > max(integers, decimals):
+        value = engine.time_micros("time")
+        return f"{value} is not null and regexp_extract(time, '{ISO_8601}', 0) <> ''", value, "a date like the others"
+    if decimals > integers:
+        valid = f"regexp_extract(time, '{DECIMAL}', 0) <> ''"
+        return valid, f"case when {valid} then cast(cast(time as decimal(38, 6)) * 1000000 as bigint) end", "a number"
+    valid = f"regexp_extract(time, '{INTEGER}', 0) <> ''"
+    return valid, f"case when {valid} then cast(time as bigint) end", "a whole number"
+
+
+def _lines_of(records: list[int], unreadable: list[tuple[int, str, str]]) -> list[int]:
+    """File lines of readable records: the header and the unreadable lines before each come on top."""
+    lines, skipped = [], 0
+    for record in records:
+        while skipped < len(unreadable) and unreadable[skipped][0] <= record + 1 + skipped:
+            skipped += 1
+        lines.append(record + 1 + skipped)
+    return lines
+
+
+def _filter(engine: DuckEngine, data: Data) -> dict[str, Any]:
+    """Save as ``kept`` what is left after repeats and the iterative k-core."""
+    if data.repeats == "all":
+        engine.save("kept", "select user_id, item_id, t, ord from good")
+    else:
+        order = "t, ord" if data.repeats == "first" else "t desc, ord desc"
+        engine.save(
+            "kept",
+            f"""
+            select user_id, item_id, t, ord from (
+                select *, row_number() over (partition by user_id, item_id order by {order}) as place from good
+            ) as placed where place = 1
+            """,
+        )
+    rounds, before, after = 0, -1, engine.count("kept")
+    while after != before and after > 0 and max(data.min_user_events, data.min_item_users) > 1:
+        rounds += 1
+        for key, least in (("item_id", data.min_item_users), ("user_id", data.min_user_events)):
+            engine.save(
+                "kept",
+                f"""
+                select user_id, item_id, t, ord from (
+                    select *, count(*) over (partition by {key}) as n from kept
+                ) as counted where n >= {least}
+                """,
+            )
+        before, after = after, engine.count("kept")
+    if after == 0:
+        raise DataError(
+            f"no interaction is left of {engine.count('good'):,} after data.min_user_events = "
+            f"{data.min_user_events} and data.min_item_users = {data.min_item_users}; lower them"
+        )
+    return {"good_rows": engine.count("good"), "k_core_rounds": rounds}
+
+
+def _split(engine: DuckEngine, folder: Path) -> None:
+    """Leave-one-out: a user's last event is the test, the one before it validation; users with fewer than three
+    events only train. Rows 1..N by descending training popularity (ties by id), users by id.
+    """
+    engine.save(
+        "split",
+        """
+        select user_id, item_id, t, ord,
+               case when n >= 3 and from_end = 1 then 2 when n >= 3 and from_end = 2 then 1 else 0 end as part
+        from (
+            select *, row_number() over (partition by user_id order by t desc, ord desc) as from_end,
+                   count(*) over (partition by user_id) as n
+            from kept
+        ) as placed
+        """,
+    )
+    engine.save(
+        "items",
+        """
+        select item_id, n as interactions, cast(row_number() over (order by n desc, item_id) as int) as item_row
+        from (select item_id, count(*) as n from split where part = 0 group by item_id) as counted
+        """,
+    )
+    engine.save(
+        "users",
+        """
+        select user_id, n as interactions, cast(row_number() over (order by user_id) - 1 as int) as user_row
+        from (select user_id, count(*) as n from split group by user_id) as counted
+        """,
+    )
+    engine.write("select item_row, item_id, interactions from items order by item_row", folder / "items.parquet")
+    engine.write("select user_row, user_id, interactions from users order by user_row", folder / "users.parquet")
+    engine.write(
+        """
+        select u.user_row, coalesce(i.item_row, 0) as item_row, s.t, cast(s.part as tinyint) as part
+        from split as s join users as u on s.user_id = u.user_id left join items as i on s.item_id = i.item_id
+        order by u.user_row, s.t, s.ord
+        """,
+        folder / "interactions.parquet",
+    )
+
+
+def _describe(recipe: Recipe, data: Data, folder: Path, counts: dict[str, Any]) -> dict[str, Any]:
+    """Join the feature tables to the kept ids, and sum the Dataset up."""
+    items = _join_features(folder / "items.parquet", data.items, "data.items", "item_id")
+    users = _join_features(folder / "users.parquet", data.users, "data.users", "user_id")
+    events = pq.read_table(folder / "interactions.parquet")
+    arrays = [events[name].to_numpy() for name in ("user_row", "item_row", "part")]
+    return {
+        "name": data.name,
+        "users": len(users),
+        "items": len(items),
+        "interactions": len(events),
+        "cold_interactions": int((arrays[1] == 0).sum()),
+        "repeats": data.repeats,
+        "split": recipe.split.kind,
+        "split_fingerprint": split_fingerprint(list(users["user_id"]), list(items["item_id"]), arrays),
+        "has_titles": "title" in items,
+        **counts,
+    }
+
+
+def _join_features(path: Path, table: Any, section: str, key: str) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    if table is None:
+        return frame
+    features, _ = read_feature_table(table, section)
+    clash = sorted(set(features.columns) & set(frame.columns))
+    joined = frame.merge(
+        features.rename(columns={name: f"feature_{name}" for name in clash}),
+        how="left",
+        left_on=key,
+        right_on="id",
+        validate="one_to_one",
+    ).drop(columns=["id"])
+    if "title" in joined:
+        joined["title"] = joined["title"].fillna("")
+    temporary = path.with_suffix(".tmp")
+    joined.to_parquet(temporary, index=False)
+    temporary.replace(path)
+    return joined

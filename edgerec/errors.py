@@ -1,0 +1,27 @@
+"""Errors of the workstation toolkit, all under :class:`device_runner.EdgeRecError`."""
+
+from device_runner.errors import EdgeRecError
+
+
+class RecipeError(EdgeRecError):
+    """The recipe, or an override of it, is wrong."""
+
+    exit_code = 2
+
+
+class DataError(EdgeRecError):
+    """The tables cannot be read, or hold nothing to train on."""
+
+
+class MissingExtraError(EdgeRecError):
+    """A part of the workstation toolkit is not installed."""
+
+    def __init__(self, what: str, extra: str, missing: str | None = None) -> None:
+        detail = f" (no module {missing})" if missing else ""
+        super().__init__(f"{what} needs the extra [{extra}]{detail}: pip install 'edgerec[{extra}]'")
+
+
+class GateError(EdgeRecError):
+    """The measured artifact falls short of the recipe's gate."""
+
+    exit_code = 3

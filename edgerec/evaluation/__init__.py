@@ -1,0 +1,1 @@
+"""Quality of anything that ranks the catalogue: full ranking, no sampled metrics."""

@@ -1,0 +1,44 @@
+"""A bundle measured through the device runtime: the very code the device runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from device_runner import Recommender
+from edgerec.data.dataset import Dataset, Targets
+from edgerec.errors import DataError
+from edgerec.evaluation.ranking import NEVER, TOP, Evaluation, evaluate
+
+
+def evaluate_bundle(
+    recommender: Recommender,
+    targets: Targets,
+    dataset: Dataset,
+    advance: Callable[[int], None] = lambda steps: None,
+) -> Evaluation:
+    """Evaluate a loaded bundle as ``evaluate`` does a scorer.
+
+    The lists are those that ``recommend`` would show; only the places behind them come from ``item_scores``.
+
+    Raises:
+        DataError: the bundle's vocabulary is not the data set's.
+    """
+    if recommender.bundle.items[1:] != list(dataset.item_table["item_id"]):
+        raise DataError(f"{recommender.bundle.path}: its items are not those of the data set {dataset.name}")
+
+    def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([recommender.item_scores(history.tolist()) for history in histories])
+
+    by_score = evaluate(scores, targets, dataset, advance)
+    top = np.zeros_like(by_score.top)
+    for line, history in zip(top, targets.histories, strict=True):
+        rows = history.tolist()
+        ids, _ = recommender.recommend_rows(rows, rows if dataset.exclude_seen else (), TOP)
+        line[: len(ids)] = ids
+    shown = top == targets.items[:, None]
+    in_list = shown.any(1) & (targets.items > 0)
+    # A target that the list lacks stands behind it, whatever its score says.
+    behind = np.where(by_score.ranks == NEVER, NEVER, np.maximum(by_score.ranks, TOP + 1))
+    ranks = np.where(in_list, shown.argmax(1) + 1, behind).astype(np.int32)
+    return replace(by_score, ranks=ranks, top=top)

@@ -1,0 +1,358 @@
+"""The pipeline: each stage an artifact in the run's folder, made only when missing or out of date."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import device_runner
+from converters.bundle_writer import with_facts
+from converters.convert import Converted, Vocabulary, convert
+from converters.serving import save_serving_model
+from converters.sizes import bundle_sizes
+from converters.verify import Verification
+from device_runner import Recommender
+from device_runner.backends import installed_backends
+from device_runner.bench import bench
+from device_runner.bundle import Contract
+from device_runner.ranking import overlap
+from edgerec.artifact import file_fingerprint, fingerprint, is_current, new_folder, write_file
+from edgerec.data.dataset import Dataset, Targets
+from edgerec.data.prepare import prepare
+from edgerec.data.source import resolve_builtin
+from edgerec.errors import DataError, GateError
+from edgerec.evaluation.device import evaluate_bundle
+from edgerec.evaluation.ranking import Evaluation, evaluate, ndcg_drop, popularity_scorer
+from edgerec.progress import Progress
+from edgerec.pruning.magnitude import MagnitudePruner, sparsity
+from edgerec.recipe import Recipe, dump_recipe
+from edgerec.recommenders import SequenceRecommender
+from edgerec.recommenders.recommender import left_pad
+from edgerec.report.build import write_report
+from edgerec.training import train, training_batches
+
+# The float bundle of the model before pruning, made to show what pruning changes.
+UNPRUNED = "unpruned-float32"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and the folder of its artifacts.
+
+    ``dataset/``, ``trained/``, ``pruned/`` and one folder a bundle under ``bundles/``, then ``report.json`` and
+    ``report.html``. Every method makes what it needs first.
+    """
+
+    recipe: Recipe
+    folder: Path
+    progress: Progress
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        folder = self.folder / "dataset"
+        if not is_current(folder, self._dataset_key):
+            prepare(self.recipe, folder, self._dataset_key, self.progress.say)
+        dataset = Dataset.load(folder)
+        if not len(dataset.targets("validation")):
+            raise DataError(
+                f"{dataset.name}: no user has three or more events, so nothing is left to validate and test on"
+            )
+        return dataset
+
+    @cached_property
+    def trained(self) -> Path:
+        """Folder of the trained Keras model."""
+        folder = self.folder / "trained"
+        if not is_current(folder, self._trained_key):
+            dataset = self.dataset
+            recommender = SequenceRecommender(self.recipe.model, dataset.items)
+            self._fit(recommender, folder, self._trained_key, "train")
+        return folder
+
+    @cached_property
+    def pruned(self) -> Path:
+        """Folder of the pruned Keras model; the trained one when pruning is off."""
+        if not self.recipe.prune.enabled:
+            return self.trained
+        folder = self.folder / "pruned"
+        if not is_current(folder, self._pruned_key):
+            self._fit(SequenceRecommender.load(self.trained), folder, self._pruned_key, "prune")
+        return folder
+
+    @cached_property
+    def bundles(self) -> dict[str, Path]:
+        """The bundle files by variant: every scheme of the recipe, and the unpruned model in float32."""
+        variants: dict[str, tuple[str, Path, str]] = {
+            scheme: (scheme, self.pruned, self._pruned_key) for scheme in self.recipe.convert.schemes}
+        if self.recipe.prune.enabled:
+            variants = {UNPRUNED: ("float32", self.trained, self._trained_key), **variants}
+        made = {}
+        for variant, (scheme, model, model_key) in variants.items():
+            folder = self.folder / "bundles" / variant
+            key = fingerprint(
+                [model_key, scheme, self.recipe.convert.model_dump(exclude={"schemes"}), self.recipe.report.histories,
+                 installed_backends()]
+            )  # fmt: skip
+            if not is_current(folder, key):
+                self._convert(scheme, model, variant, folder, key)
+            made[variant] = folder / self._bundle_name(variant)
+        return made
+
+    def report(self) -> dict[str, Any]:
+        """Write ``report.json`` and ``report.html`` and return the report.
+
+        Raises:
+            GateError: the last scheme's file falls short of ``[gate]``; the report is written all the same.
+        """
+        path = self.folder / "report.json"
+        bundles = self.bundles
+        stamps = [json.loads((b.parent / "made-from.json").read_text()) for b in bundles.values()]
+        key = fingerprint([stamps, self.recipe.report.model_dump(), self.recipe.gate.model_dump()])
+        old = json.loads(path.read_text()) if path.is_file() else {}
+        if old.get("made_from") == key and (self.folder / "report.html").is_file():
+            report = old
+            self.progress.say("everything is up to date")
+        else:
+            report = {"schema": 1, "made_from": key, **self._measure(bundles)}
+            write_report(report, self.folder)
+        write_file(self.folder / "recipe.json", dump_recipe(self.recipe) + "\n")
+        if report["gate"]["failed"]:
+            raise GateError("gate not met: " + "; ".join(report["gate"]["failed"]))
+        return dict(report)
+
+    @cached_property
+    def _dataset_key(self) -> str:
+        data = resolve_builtin(self.recipe.data)
+        paths = [Path(str(data.path)), *(Path(t.path) for t in (data.items, data.users) if t)]
+        missing = next((p for p in paths if not p.exists()), None)
+        if missing is not None:
+            raise DataError(f"{missing}: no such file")
+        return fingerprint(
+            [self.recipe.data.model_dump(), self.recipe.split.model_dump(), [file_fingerprint(p) for p in paths]]
+        )
+
+    @cached_property
+    def _trained_key(self) -> str:
+        return fingerprint([self._dataset_key, self.recipe.model.model_dump(), self.recipe.train.model_dump()])
+
+    @cached_property
+    def _pruned_key(self) -> str:
+        if not self.recipe.prune.enabled:
+            return self._trained_key
+        return fingerprint([self._trained_key, self.recipe.prune.model_dump()])
+
+    def _bundle_name(self, variant: str) -> str:
+        return f"{self.recipe.data.name}-{variant}.tflite"
+
+    def _fit(self, recommender: SequenceRecommender, folder: Path, key: str, title: str) -> None:
+        config = self.recipe.train
+        pruner = None
+        if title == "prune":
+            prune = self.recipe.prune
+            config = config.model_copy(
+                update={"epochs": prune.epochs, "patience": prune.epochs, "learning_rate": prune.learning_rate}
+            )
+            histories = [h for h in self.dataset.training_histories() if len(h) > 1]
+            steps = len(training_batches(histories, recommender.config.max_history, config.batch, config.seed, 1))
+            pruner = MagnitudePruner(recommender, prune, steps)
+        # Named for what is trained: another recipe in the same folder does not go on from these.
+        checkpoints = self.folder / "checkpoints" / f"{title}-{key}"
+        log = train(recommender, self.dataset, config, checkpoints, self.progress, title, pruner)
+        with new_folder(folder, key) as new:
+            recommender.save(new)
+            log["sparsity"] = sparsity(recommender)
+            targets = self.dataset.targets("test")
+            with self.progress.steps(f"test {title}ed model", len(targets)) as bar:
+                save_evaluation(new, evaluate(recommender.score, targets, self.dataset, bar.advance))
+            write_file(new / "training.json", json.dumps(log, indent=2) + "\n")
+
+    def _convert(self, scheme: str, model: Path, variant: str, folder: Path, key: str) -> None:
+        self.progress.say(f"converting {variant}")
+        dataset, recommender = self.dataset, SequenceRecommender.load(model)
+        contract = Contract(
+            max_history=recommender.config.max_history,
+            max_exclude=self.recipe.convert.max_exclude or recommender.config.max_history,
+            top_k=min(self.recipe.convert.top_k, dataset.items),
+            items=dataset.items,
+        )
+        targets = dataset.targets("test")
+        sample = targets.sample(self.recipe.report.histories, seed=0)
+        padded = left_pad([h[-contract.max_history :] for h in sample.histories], contract.max_history)
+        padded = np.pad(padded, ((0, 0), (contract.max_history - padded.shape[1], 0)))
+        table = dataset.item_table
+        vocabulary = Vocabulary(list(table["item_id"]), list(table["title"]) if "title" in table else None)
+        with new_folder(folder, key) as new:
+            saved_model = new / "saved_model"
+            save_serving_model(recommender, contract, saved_model)
+            facts = {
+                "dataset": {"name": dataset.name, "split_fingerprint": dataset.split_fingerprint},
+                "edgerec": device_runner.__version__,
+            }
+            reference = recommender.score(list(padded))
+            converted = convert(
+                saved_model, scheme, contract, self.recipe.data.name, vocabulary, padded, reference, facts
+            )
+            path = new / self._bundle_name(variant)
+            path.write_bytes(converted.content)
+            measured = self._evaluate_bundle(path, targets, converted, variant, new)
+            path.write_bytes(with_facts(path, {"quality": measured["quality"]}))
+            measured["bytes"] = bundle_sizes(path, recommender.config.dim)
+            write_file(new / "measured.json", json.dumps(measured, indent=2) + "\n")
+            shutil.rmtree(saved_model)
+
+    def _evaluate_bundle(
+        self, path: Path, targets: Targets, converted: Converted, variant: str, folder: Path
+    ) -> dict[str, Any]:
+        """Quality of a bundle on the whole test set, through the runtime that ``load`` would choose."""
+        recommender = Recommender.load(path)
+        with self.progress.steps(f"test {variant} on {recommender.backend}", len(targets)) as bar:
+            evaluation = evaluate_bundle(recommender, targets, self.dataset, bar.advance)
+        save_evaluation(folder, evaluation)
+        return {
+            "quality": evaluation.quality(),
+            "evaluated_on": recommender.backend,
+            "runtimes": {name: _outcome(v) for name, v in converted.verified.items()},
+            "runtime_overlap@10": _runtime_overlap(converted.verified),
+        }
+
+    def _measure(self, bundles: dict[str, Path]) -> dict[str, Any]:
+        """The report's content but for schema and key."""
+        dataset = self.dataset
+        targets = dataset.targets("test")
+        self.progress.say("measuring")
+        popularity = evaluate(popularity_scorer(dataset), targets, dataset)
+        reference = load_evaluation(self.trained, dataset.items)
+        variants = [self._keras_variant("keras", self.trained, reference)]
+        if self.recipe.prune.enabled:
+            variants.append(self._keras_variant("keras-pruned", self.pruned, reference))
+        ids = np.array(["", *dataset.item_table["item_id"]], dtype=object)
+        histories = [list(ids[h]) for h in targets.sample(self.recipe.report.histories, seed=0).histories]
+        for variant, path in bundles.items():
+            variants.append(self._bundle_variant(variant, path, reference, histories))
+        return {
+            "dataset": {
+                **{k: dataset.info[k] for k in ("name", "users", "items", "interactions", "split")},
+                "split_fingerprint": dataset.split_fingerprint,
+                "test_targets": len(targets),
+                "exclude_seen": dataset.exclude_seen,
+            },
+            "model": self.recipe.model.model_dump(),
+            "training": {
+                stage.name: json.loads((stage / "training.json").read_text())
+                for stage in dict.fromkeys([self.trained, self.pruned])
+            },
+            "baselines": [{"name": "popularity", "quality": popularity.quality()}],
+            "variants": variants,
+            "examples": self._examples(bundles, targets),
+            "gate": self._gate(variants[-1]),
+        }
+
+    def _keras_variant(self, name: str, folder: Path, reference: Evaluation) -> dict[str, Any]:
+        evaluation = load_evaluation(folder, reference.items)
+        log = json.loads((folder / "training.json").read_text())
+        return {
+            "name": name,
+            "file": None,
+            "scheme": "keras",
+            "quality": evaluation.quality(),
+            "fidelity": _fidelity(reference, evaluation),
+            "sparsity": log["sparsity"]["total"],
+        }
+
+    def _bundle_variant(
+        self, variant: str, path: Path, reference: Evaluation, histories: list[list[str]]
+    ) -> dict[str, Any]:
+        measured = json.loads((path.parent / "measured.json").read_text())
+        times = bench(path, histories)
+        fidelity = _fidelity(reference, load_evaluation(path.parent, reference.items))
+        if measured["runtime_overlap@10"] is not None:
+            fidelity["runtime_overlap@10"] = measured["runtime_overlap@10"]
+        return {
+            "name": variant,
+            "file": str(path.relative_to(self.folder)),
+            "scheme": times["scheme"],
+            "bytes": measured["bytes"],
+            "quality": measured["quality"],
+            "fidelity": fidelity,
+            "latency_ms": times["recommend_ms"],
+            "invoke_ms": times["invoke_ms"],
+            "cold_start_ms": times["cold_start_ms"],
+            "peak_rss_mb": times["peak_rss_mb"],
+            "measured_on": {"backend": times["backend"], "threads": times["threads"], **times["device"]},
+            "runtimes": measured["runtimes"],
+        }
+
+    def _examples(self, bundles: dict[str, Path], targets: Targets) -> list[dict[str, Any]]:
+        """What some users get from the last bundle, with the newest of their history, for people to look at."""
+        table = self.dataset.item_table
+        ids = ["", *table["item_id"]]
+        titles = ["", *table["title"]] if "title" in table else ids
+        users = self.dataset.user_ids
+        recommender = Recommender.load(list(bundles.values())[-1])
+        sample = targets.sample(self.recipe.report.examples, seed=1)
+        examples = []
+        for user, history in zip(sample.users, sample.histories, strict=True):
+            found = recommender.recommend([ids[row] for row in history], exclude_history=self.dataset.exclude_seen)
+            examples.append(
+                {
+                    "user": users[user],
+                    "history": [{"item": ids[row], "title": titles[row]} for row in history[-10:]],
+                    "recommendations": [vars(entry) for entry in found],
+                }
+            )
+        return examples
+
+    def _gate(self, variant: dict[str, Any]) -> dict[str, Any]:
+        gate = self.recipe.gate
+        fidelity = variant["fidelity"]
+        checks = [
+            ("NDCG@10 drop", fidelity["ndcg_drop"], gate.max_ndcg_drop, 1),
+            ("top-10 overlap", fidelity["overlap@10"], gate.min_overlap, -1),
+            ("bytes", variant["bytes"]["total"], gate.max_bytes, 1),
+            ("p95 ms", variant["latency_ms"]["p95"], gate.max_p95_ms, 1),
+        ]
+        failed = [
+            f"{variant['name']}: {what} is {value:.6g}, {'at most' if sign > 0 else 'at least'} {limit:g} is asked"
+            for what, value, limit, sign in checks
+            if limit is not None and sign * value > sign * limit
+        ]
+        return {"variant": variant["name"], "limits": gate.model_dump(exclude_none=True), "failed": failed}
+
+
+def save_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Keep ranks and top lists, so that any two artifacts can be compared pair by pair."""
+    np.savez_compressed(folder / "evaluation.npz", ranks=evaluation.ranks, top=evaluation.top)
+
+
+def load_evaluation(folder: Path, items: int) -> Evaluation:
+    with np.load(folder / "evaluation.npz") as saved:
+        return Evaluation(saved["ranks"], saved["top"], items)
+
+
+def _fidelity(reference: Evaluation, evaluation: Evaluation) -> dict[str, Any]:
+    drop, interval = ndcg_drop(reference, evaluation)
+    return {
+        "overlap@10": overlap(reference.top, evaluation.top),
+        "ndcg_drop": drop,
+        "ndcg_drop_ci": list(interval),
+    }
+
+
+def _outcome(verification: Verification) -> dict[str, Any]:
+    return {
+        "version": verification.version,
+        "passed": verification.passed,
+        "overlap@10": verification.overlap,
+        "max_difference": verification.max_difference if np.isfinite(verification.max_difference) else None,
+        "reason": verification.reason,
+    }
+
+
+def _runtime_overlap(verified: dict[str, Verification]) -> float | None:
+    """Mean top-10 overlap of the first two runtimes that passed, ``None`` with fewer."""
+    passed = [v for v in verified.values() if v.passed]
+    return overlap(passed[0].top, passed[1].top) if len(passed) > 1 else None

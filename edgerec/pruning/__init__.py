@@ -1,0 +1,1 @@
+"""Pruning of a trained recommender."""

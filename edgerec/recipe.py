@@ -1,0 +1,229 @@
+"""The recipe: one TOML file, every field with a default, checked whole before any work starts."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import tomllib
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from edgerec.errors import RecipeError
+
+Scheme = Literal["float32", "float16", "int8"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(Section):
+    """Names of the columns of the interaction table."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    time: str | None = Field(None, description="sortable; absent: the file's order")
+    value: str | None = Field(None, description="rating or quantity, for min_value")
+
+
+class FeatureTable(Section):
+    """An item or user table: its file and columns; the remaining columns are kept as features."""
+
+    path: str
+    id: str
+    title: str | None = None
+
+
+class Data(Section):
+    name: str = Field("dataset", description="name of the data set in reports")
+    source: Literal["table", "grocery"] = "table"
+    path: str | None = Field(None, description="interaction table: .csv, .tsv, .parquet (also .gz for text)")
+    columns: Columns = Columns()
+    items: FeatureTable | None = None
+    users: FeatureTable | None = None
+    min_value: float | None = Field(None, description="keep interactions with at least this value")
+    repeats: Literal["first", "last", "all"] = Field("first", description="which of a user's repeats are kept")
+    min_user_events: int = Field(3, ge=1, description="iterative k-core, users")
+    min_item_users: int = Field(1, ge=1, description="iterative k-core, items (interactions kept)")
+    max_rejected: float = Field(0.01, ge=0, le=1, description="stop above this share of rejected rows")
+
+    @model_validator(mode="after")
+    def _table_has_a_path(self) -> "Data":
+        if self.source == "table" and not self.path:
+            raise ValueError('source = "table" needs a path: set [data] path, or --set data.path=FILE')
+        return self
+
+
+class Split(Section):
+    kind: Literal["leave-one-out"] = "leave-one-out"
+
+
+class Model(Section):
+    encoder: Literal["mean", "sasrec"] = "sasrec"
+    dim: int = Field(64, ge=4, le=1024, description="width of item vectors")
+    blocks: int = Field(2, ge=1, le=12)
+    heads: int = Field(1, ge=1, le=16)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    max_history: int = Field(100, ge=1, le=4096, description="L, events that the model reads")
+
+    @model_validator(mode="after")
+    def _heads_divide_dim(self) -> "Model":
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
+        return self
+
+
+class Train(Section):
+    seed: int = Field(1, ge=0)
+    epochs: int = Field(50, ge=1, description="at most; early stopping ends sooner")
+    patience: int = Field(5, ge=1, description="epochs without a better validation NDCG@10")
+    batch: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    loss: Literal["auto", "cross-entropy", "sampled-softmax"] = Field(
+        "auto", description="auto: cross-entropy up to 20,000 items"
+    )
+    negatives: int = Field(512, ge=1, description="shared negatives of sampled-softmax")
+    max_minutes: float | None = Field(None, gt=0, description="stop after the epoch in which this is reached")
+
+
+class Prune(Section):
+    enabled: bool = True
+    sparsity: float = Field(0.5, ge=0, lt=1, description="final share of zeros in the pruned kernels")
+    target: Literal["network", "item_table", "all"] = "network"
+    epochs: int = Field(4, ge=1, description="fine-tuning epochs; the schedule ends after the first half")
+    learning_rate: float = Field(3e-4, gt=0)
+
+
+class Convert(Section):
+    schemes: list[Scheme] = ["float32", "float16", "int8"]
+    top_k: int = Field(50, ge=1, description="K, items returned by the graph")
+    max_exclude: int | None = Field(None, ge=1, description="E, exclusions in the graph; default: max_history")
+
+    @model_validator(mode="after")
+    def _schemes_once(self) -> "Convert":
+        if not self.schemes or len(set(self.schemes)) != len(self.schemes):
+            raise ValueError("schemes must name at least one scheme, each once")
+        return self
+
+
+class Gate(Section):
+    """Limits for the last scheme of ``convert.schemes`` (the file that ships); none by default."""
+
+    max_ndcg_drop: float | None = Field(None, description="relative to the trained Keras model, 0.02 = 2 %")
+    min_overlap: float | None = Field(None, ge=0, le=1, description="mean top-10 overlap with the Keras model")
+    max_bytes: int | None = Field(None, gt=0)
+    max_p95_ms: float | None = Field(None, gt=0)
+
+
+class Report(Section):
+    histories: int = Field(500, ge=1, description="real histories for latency and for comparing runtimes")
+    examples: int = Field(1, ge=0, description="users whose recommendations are shown")
+
+
+class Recipe(Section):
+    data: Data
+    split: Split = Split()
+    model: Model = Model()
+    train: Train = Train()
+    prune: Prune = Prune()
+    convert: Convert = Convert()
+    gate: Gate = Gate()
+    report: Report = Report()
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override and check a recipe.
+
+    Relative paths in the recipe are relative to the recipe's folder; paths in ``overrides``
+    (``"section.key=value"``) to the current one.
+
+    Raises:
+        RecipeError: absent file, no TOML, unknown key, wrong type or combination; names file and key.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from None
+    _anchor_paths(document, path.parent)
+    for override in overrides:
+        _override(document, override)
+    try:
+        return Recipe.model_validate(document)
+    except pydantic.ValidationError as error:
+        raise RecipeError("\n".join(_explain(e, path) for e in error.errors())) from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as JSON text, stable for fingerprints."""
+    return recipe.model_dump_json(indent=2)
+
+
+def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
+    data = document.get("data")
+    if not isinstance(data, dict):
+        return
+    for table in (data, data.get("items"), data.get("users")):
+        if isinstance(table, dict) and isinstance(table.get("path"), str):
+            table["path"] = str(folder / table["path"])
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) < 2 or not all(parts):
+        raise RecipeError(f"--set {override}: write it as section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word or path
+    table = document
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {override}: {part} is not a section")
+    table[parts[-1]] = value
+
+
+def _explain(error: Any, path: Path) -> str:
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location)
+    where = f"{path}{_line_of(path, location)}: {key}" if key else str(path)
+    if error["type"] == "extra_forbidden":
+        names = _names_at(location[:-1])
+        close = difflib.get_close_matches(location[-1], names, 1, 0.5)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(names)}"
+        return f"{where}: unknown key; {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error.get("input")
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return f"{where}: {message}{shown}"
+
+
+def _names_at(location: list[str]) -> list[str]:
+    section: Any = Recipe
+    for part in location:
+        annotation = section.model_fields[part].annotation
+        candidates = getattr(annotation, "__args__", (annotation,))
+        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(section.model_fields)
+
+
+def _line_of(path: Path, location: list[str]) -> str:
+    """``":LINE"`` of the key in the file, or ``""`` when it came from --set or a default."""
+    section = ""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if header := re.match(r"\s*\[([\w.\-]+)\]", line):
+            section = header[1]
+            if section == ".".join(location):
+                return f":{number}"
+        elif (assignment := re.match(r"\s*([\w.\-]+)\s*=", line)) and (
+            ".".join(filter(None, (section, assignment[1]))) == ".".join(location)
+        ):
+            return f":{number}"
+    return ""

@@ -1,0 +1,36 @@
+"""Bag of items: the mean of the history's item vectors through a small residual network."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from edgerec.recipe import Model
+from edgerec.recommenders.layers import CausalMean, MaskedMean
+
+
+class MeanEncoder:
+    """Smallest and fastest of the encoders; blind to the order of events."""
+
+    def __init__(self, config: Model) -> None:
+        self._dropout = keras.layers.Dropout(config.dropout, name="dropout")
+        self._blocks = [
+            (
+                keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_{i}"),
+                keras.layers.Dense(config.dim, "relu", name=f"widen_{i}"),
+                keras.layers.Dense(config.dim, name=f"narrow_{i}"),
+            )
+            for i in range(config.blocks)
+        ]
+        self._norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_out")
+
+    def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """One hidden state after each event: [B, T, d], [B, T] -> [B, T, d]."""
+        return self._network(CausalMean(name="causal_mean")([self._dropout(vectors), ids]))
+
+    def last(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """The hidden state after the newest event only: [B, T, d], [B, T] -> [B, d]."""
+        return self._network(MaskedMean(name="masked_mean")([vectors, ids]))[:, 0]
+
+    def _network(self, hidden: tf.Tensor) -> tf.Tensor:
+        for norm, widen, narrow in self._blocks:
+            hidden = keras.layers.add([hidden, self._dropout(narrow(widen(norm(hidden))))])
+        return self._norm(hidden)

@@ -1,0 +1,137 @@
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from converters.bundle_writer import bundle_bytes
+from device_runner import Bundle, BundleError
+from device_runner.bundle import Contract
+from edgerec.pipeline import Run
+
+FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256))
+CONTRACT = Contract(max_history=4, max_exclude=4, top_k=2, items=3)
+
+
+def made(tmp_path: Path, content: bytes | None = None, **changes: object) -> Path:
+    path = tmp_path / "model.tflite"
+    arguments = {"flatbuffer": FLATBUFFER, "name": "toy", "scheme": "float32", "contract": CONTRACT,
+                 "items": ["a", "b", "c"], **changes}  # fmt: skip
+    path.write_bytes(bundle_bytes(**arguments) if content is None else content)
+    return path
+
+
+def rewritten(path: Path, member: str, content: bytes) -> bytes:
+    """The bundle with one member more or other, all else alike."""
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    file = io.BytesIO(FLATBUFFER)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as new:
+        for name, kept in {**members, member: content}.items():
+            new.writestr(name, kept)
+    return file.getvalue()
+
+
+ids = st.lists(st.text(min_size=1).filter(lambda t: not any("\ud800" <= c <= "\udfff" for c in t)),
+               min_size=3, max_size=3, unique=True)  # fmt: skip
+
+
+@given(items=ids, titles=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=3, max_size=3))
+@settings(max_examples=60)
+def test_any_ids_and_titles_survive_the_file(tmp_path_factory, items: list[str], titles: list[str]) -> None:
+    bundle = Bundle.read(made(tmp_path_factory.mktemp("b"), items=items, titles=titles))
+    assert bundle.items == ["", *items]
+    assert bundle.titles == ["", *titles]
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    assert made(tmp_path).read_bytes() == made(tmp_path).read_bytes()
+
+
+def test_any_zip_tool_lists_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(made(tmp_path, golden=[], card="# Card")) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["edgerec.json", "items.txt", "golden.json", "MODEL_CARD.md"]
+
+
+def test_truncated_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
+    content = made(tmp_path).read_bytes()
+    for end in range(0, len(content), 7):
+        with pytest.raises(BundleError) as caught:
+            Bundle.read(made(tmp_path, content[:end]))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_byte_anywhere_is_refused_or_harmless(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    content, whole = path.read_bytes(), Bundle.read(path)
+    refused = 0
+    for place in range(0, len(content), 3):
+        flipped = content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]
+        try:
+            bundle = Bundle.read(made(tmp_path, flipped))
+        except BundleError:
+            refused += 1
+        else:
+            assert (bundle.items, bundle.contract) == (whole.items, whole.contract)
+    assert refused > 0.7 * len(range(0, len(content), 3))
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "said"),
+    [
+        ("../evil.txt", b"x", "unexpected member"),
+        ("items.txt", b"a\nb\nx\n", "items.txt was altered"),
+        ("titles.txt", b"a\nb\nc\n", "members are not those"),
+        ("edgerec.json", b"[]", "no format version"),
+        ("edgerec.json", b"{", "not JSON"),
+        ("edgerec.json", b'{"format": 99}', "upgrade"),
+        ("edgerec.json", b'{"format": 1}', "lacks the name"),
+        ("items.txt", b"a" * 300_000_000, "claims 300,000,000 bytes"),
+    ],
+)
+def test_hostile_or_altered_members_are_refused(tmp_path: Path, member: str, content: bytes, said: str) -> None:
+    with pytest.raises(BundleError, match=said):
+        Bundle.read(made(tmp_path, rewritten(made(tmp_path), member, content)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"items": ["a", "b"]}, "names 2 items, the model scores 3"),
+        ({"items": ["a", "b", "b"]}, "names an item twice"),
+        ({"titles": ["a"]}, "has 1 lines for 3 items"),
+        ({"contract": Contract(0, 4, 2, 3)}, "lacks the sizes"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    with pytest.raises(BundleError, match=said):
+        Bundle.read(made(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "not a TFLite file"), (b"PK\x03\x04 hello", "not a TFLite file"), (FLATBUFFER, "without the edgerec part")],
+)
+def test_a_file_that_is_no_bundle_is_told(tmp_path: Path, content: bytes, said: str) -> None:
+    with pytest.raises(BundleError, match=said):
+        Bundle.read(made(tmp_path, content))
+
+
+def test_no_user_id_is_in_a_bundle(small_run: Run, bundle: Path) -> None:
+    """Every member is known and holds items only; the golden histories are no user's."""
+    read = Bundle.read(bundle)
+    assert set(read.items[1:]) == set(small_run.dataset.item_table["item_id"])
+    with zipfile.ZipFile(bundle) as archive:
+        assert set(archive.namelist()) == {"edgerec.json", "items.txt", "titles.txt", "golden.json"}
+    dataset = small_run.dataset
+    for case in read.golden():
+        for start, end in zip(dataset.offsets[:-1], dataset.offsets[1:], strict=True):
+            events = dataset.events[start:end].tolist()
+            assert len(case["history"]) < 3 or case["history"] != events[: len(case["history"])]
+    manifest = json.dumps(read.manifest)
+    assert "user" not in manifest
+    assert "household" not in manifest

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from device_runner import HistoryError
+from device_runner.history import read_history
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("h.csv", "item_id,when\n007,1\n\"a,b\",2\n"),
+        ("h.csv", "\ufeffwhen,item_id\r\n1,007\r\n2,\"a,b\"\r\n"),
+        ("h.csv", '007\n"a,b"\n'),
+        ("h.json", '["007", "a,b"]'),
+        ("h.json", '{"history": [{"item_id": "007"}, {"item": "a,b"}]}'),
+    ],
+)  # fmt: skip
+def test_every_form_gives_the_ids_oldest_first(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    assert read_history(path) == ["007", "a,b"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("h.csv", ""), ("h.csv", "item_id\n"), ("h.json", "[]")])
+def test_an_empty_history_is_a_history(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert read_history(path) == []
+
+
+def test_json_numbers_are_ids_too(tmp_path: Path) -> None:
+    (tmp_path / "h.json").write_text("[1029743, 2]")
+    assert read_history(tmp_path / "h.json") == ["1029743", "2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("h.csv", b"a,b\n1,2\n", "line 1: no column item_id among a, b"),
+        ("h.csv", b"when,item_id\n1,x\n2\n", "line 3: no item id"),
+        ("h.csv", b'item_id\n"x\n', "not CSV"),
+        ("h.csv", b"\xff\xfe\x00", "UTF-8"),
+        ("h.json", b"[1", "not JSON"),
+        ("h.json", b'{"items": []}', "give a list of item ids"),
+        ("h.json", b'["a", null]', "entry 2 has no item id"),
+        ("h.json", b"[true]", "entry 1 has no item id"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(HistoryError, match=said):
+        read_history(tmp_path / name)
+
+
+def test_an_absent_history_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HistoryError, match="no such file"):
+        read_history(tmp_path / "h.csv")

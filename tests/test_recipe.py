@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from edgerec.errors import RecipeError
+from edgerec.recipe import load_recipe
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, '[data]\nsource = "grocery"\n'))
+    assert recipe.model.dim == 64
+    assert recipe.convert.schemes == ["float32", "float16", "int8"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[data]\nsource = "grocery"\n[train]\nepoch = 3\n', "recipe.toml:4: train.epoch: unknown key; did you mean epochs?"),
+        ('[data]\nsource = "grocery"\n[trian]\nepochs = 3\n', "recipe.toml:3: trian: unknown key; did you mean train?"),
+        ('[data]\nsource = "grocery"\n[train]\nepochs = "x"\n', "recipe.toml:4: train.epochs: "),
+        ('[data]\nsource = "grocery"\n[model]\ndim = 10\nheads = 3\n', "dim 10 is not a multiple of heads 3"),
+        ('[data]\nsource = "grocery"\n[convert]\nschemes = ["int5"]\n', "convert.schemes.0: "),
+        ("[data]\n", "needs a path"),
+        ("[data\n", "not TOML"),
+        ("", "data: Field required"),
+    ],
+)  # fmt: skip
+def test_a_wrong_recipe_is_told_in_one_line_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(tmp_path, text))
+    assert said in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_absent_recipe_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no such recipe"):
+        load_recipe(tmp_path / "none.toml")
+
+
+def test_overrides_take_toml_values_and_bare_words(tmp_path: Path) -> None:
+    path = write(tmp_path, '[data]\nsource = "grocery"\n')
+    recipe = load_recipe(path, ["train.epochs=7", "data.name=shop", "convert.schemes=['int8']", "data.columns.user=u"])
+    assert recipe.train.epochs == 7
+    assert recipe.data.name == "shop"
+    assert recipe.convert.schemes == ["int8"]
+    assert recipe.data.columns.user == "u"
+
+
+@pytest.mark.parametrize("override", ["train", "epochs=3", "=3", "train.=3"])
+def test_an_override_without_section_or_value_is_told(tmp_path: Path, override: str) -> None:
+    with pytest.raises(RecipeError, match=r"section\.key=value"):
+        load_recipe(write(tmp_path, '[data]\nsource = "grocery"\n'), [override])
+
+
+def test_paths_in_a_recipe_are_relative_to_it_and_overrides_to_the_current_folder(tmp_path: Path) -> None:
+    path = write(tmp_path, '[data]\npath = "a.csv"\n')
+    assert load_recipe(path).data.path == str(tmp_path / "a.csv")
+    assert load_recipe(path, ["data.path=b.csv"]).data.path == "b.csv"
+
+
+@pytest.mark.parametrize("name", ["grocery", "movielens-1m"])
+def test_the_recipes_of_the_zoo_are_valid(name: str) -> None:
+    assert load_recipe(Path(__file__).parent.parent / "models" / name / "recipe.toml").data.name == name

@@ -1,0 +1,61 @@
+"""The wheel alone, in a clean environment: what a device installs."""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def device_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the programs of an environment with the wheel, without extras."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    venv.create(folder / "venv", with_pip=True)
+    programs = folder / "venv" / "bin"
+    (wheel,) = folder.glob("*.whl")
+    pip = [programs / "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
+    subprocess.run(pip, check=True, capture_output=True)
+    return programs
+
+
+def call(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, env=environment, cwd="/")
+
+
+@pytest.mark.slow
+def test_the_device_install_is_small(device_environment: Path) -> None:
+    done = call(device_environment / "pip", "list", "--format", "freeze")
+    names = {line.split("==")[0].lower() for line in done.stdout.split()}
+    assert {"edgerec", "numpy", "click", "ai-edge-litert"} <= names
+    assert not names & {"tensorflow", "tf-keras", "keras", "pandas", "scipy", "duckdb", "pyarrow", "matplotlib"}
+
+
+@pytest.mark.slow
+def test_the_runtime_imports_nothing_but_numpy_and_a_runtime(device_environment: Path) -> None:
+    program = "import sys, device_runner; print(sorted({n.split('.')[0] for n in sys.modules} - set(sys.stdlib_module_names)))"
+    done = call(device_environment / "python", "-c", program)
+    third = set(eval(done.stdout)) - {"numpy", "device_runner", "__main__"}
+    assert not {name for name in third if not name.startswith(("_", "sitecustomize"))}, done.stderr
+
+
+@pytest.mark.slow
+def test_recommend_works_and_run_names_the_missing_extra(device_environment: Path) -> None:
+    model, history = ROOT / "models/grocery/model.tflite", ROOT / "tests/data/grocery-history.csv"
+    done = call(device_environment / "edgerec-device", "recommend", model, "--history", history)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 10), done.stderr
+    assert done.stderr == ""
+    bench = call(device_environment / "edgerec-device", "bench", model, "--runs", 50)
+    assert bench.returncode == 0, bench.stderr
+    refused = call(device_environment / "edgerec", "run")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: edgerec run needs the extra [train]")
+    assert "pip install 'edgerec[train]'" in refused.stderr
+    assert call(device_environment / "edgerec", "--help").returncode == 0
