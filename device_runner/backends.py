@@ -68,6 +68,7 @@ def load_signature(path: Path, backend: str, threads: int, name: str = "recommen
         interpreter_class = importlib.import_module(module).Interpreter
         with NativeLogSilenced():
             interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
             runner = interpreter.get_signature_runner(name)
     except ImportError as error:
         hint = (

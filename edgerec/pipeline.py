@@ -87,7 +87,8 @@ class Run:
     def bundles(self) -> dict[str, Path]:
         """The bundle files by variant: every scheme of the recipe, and the unpruned model in float32."""
         variants: dict[str, tuple[str, Path, str]] = {
-            scheme: (scheme, self.pruned, self._pruned_key) for scheme in self.recipe.convert.schemes}
+            scheme: (scheme, self.pruned, self._pruned_key) for scheme in self.recipe.convert.schemes
+        }
         if self.recipe.prune.enabled:
             variants = {UNPRUNED: ("float32", self.trained, self._trained_key), **variants}
         made = {}

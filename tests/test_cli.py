@@ -84,7 +84,7 @@ def broken_inputs(tmp_path: Path, bundle: Path) -> dict[str, tuple[click.Group, 
     return {
         "missing column": (workstation, run(write("a.csv", "user,item_id,t\nu,i,1\n")), 1, "no column 'user_id'"),
         "unparsable row": (workstation, run(write("b.csv", good + "u,j,soon\n")), 1, "b.csv: line 11: time is not"),
-        "absent table": (workstation, run(tmp_path / "none.csv"), 1, "none.csv: no such file"),
+        "absent table": (workstation, run(tmp_path / "absent.csv"), 1, "absent.csv: no such file"),
         "empty table": (workstation, run(write("c.csv", "user_id,item_id,t\n")), 1, "no rows"),
         "unknown key": (workstation, run(write("d.csv", good), "--set", "train.epoch=1"), 2, "did you mean epochs"),
         "absent recipe": (workstation, ["run", tmp_path / "none.toml"], 2, "no such recipe"),
@@ -99,8 +99,22 @@ def broken_inputs(tmp_path: Path, bundle: Path) -> dict[str, tuple[click.Group, 
     }
 
 
-CASES = ["missing column", "unparsable row", "absent table", "empty table", "unknown key", "absent recipe", "no split",
-         "no bundle", "truncated", "not tflite", "absent model", "absent history", "no data set", "bad option"]  # fmt: skip
+CASES = (
+    "missing column",
+    "unparsable row",
+    "absent table",
+    "empty table",
+    "unknown key",
+    "absent recipe",
+    "no split",
+    "no bundle",
+    "truncated",
+    "not tflite",
+    "absent model",
+    "absent history",
+    "no data set",
+    "bad option",
+)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -142,7 +156,11 @@ def test_the_stages_can_be_called_by_name(small_run: Run, tmp_path: Path) -> Non
         lines.append(f"[{name}]")
         for key, value in section.items():
             inline = isinstance(value, dict)
-            text = "{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + "}" if inline else json.dumps(value)
+            text = (
+                "{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + "}"
+                if inline
+                else json.dumps(value)
+            )
             lines.append(f"{key} = {text}")
     recipe.write_text("\n".join(lines))
     for stage in (["data", "prepare"], ["train"], ["prune"], ["convert"], ["report"], ["run"]):
@@ -154,6 +172,7 @@ def test_the_stages_can_be_called_by_name(small_run: Run, tmp_path: Path) -> Non
 
 def test_an_interrupted_preparation_leaves_nothing(purchases: Path, tmp_path: Path, monkeypatch) -> None:
     from conftest import small_recipe
+
     from edgerec.progress import Progress
 
     def stop(*_: object) -> None:

@@ -1,10 +1,12 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from device_runner import BackendError, BundleError, Recommender
+from device_runner import BackendError, Bundle, BundleError, Recommender
 from device_runner.backends import installed_backends
 from device_runner.bench import bench
 from edgerec.pipeline import Run
@@ -87,21 +89,29 @@ def test_k_below_one_is_refused(recommender: Recommender) -> None:
         recommender.recommend([], k=0)
 
 
+# A process of its own: tflite-runtime refuses every file in a process that has loaded tensorflow or litert.
+GOLDEN_PROGRAM = """
+import json, sys
+from device_runner import Recommender
+recommender = Recommender.load(sys.argv[1], sys.argv[2])
+out = [recommender.recommend_rows(case["history"], case["exclude"], 10) for case in recommender.bundle.golden()]
+print(json.dumps([{"ids": ids.tolist(), "scores": scores.tolist()} for ids, scores in out]))
+"""
+
+
 @pytest.mark.parametrize("backend", ["litert", "tflite-runtime"])
 @pytest.mark.parametrize("scheme", ["float32", "float16", "int8"])
 def test_golden_vectors_hold_on_every_runtime(small_run: Run, scheme: str, backend: str) -> None:
-    loaded = Recommender.load(small_run.bundles[scheme], backend)
-    cases = loaded.bundle.golden()
-    assert len(cases) == 5
-    for case in cases:
-        ids, scores = loaded.recommend_rows(case["history"], case["exclude"], 10)
+    path = small_run.bundles[scheme]
+    done = subprocess.run([sys.executable, "-c", GOLDEN_PROGRAM, path, backend], capture_output=True, check=True)
+    outcome = json.loads(done.stdout)
+    cases = Bundle.read(path).golden()
+    assert len(cases) == len(outcome) == 5
+    for case, found in zip(cases, outcome, strict=True):
         expected = dict(zip(case["ids"], case["scores"], strict=True))
-        tolerance = case["tolerance"] * max(abs(s) for s in case["scores"])
-        if scheme == "float32":
-            tolerance /= 100
-            assert ids.tolist() == case["ids"]
-        common = [(s, expected[i]) for i, s in zip(ids.tolist(), scores.tolist(), strict=True) if i in expected]
-        assert len(common) >= 9
+        common = [(s, expected[i]) for i, s in zip(found["ids"], found["scores"], strict=True) if i in expected]
+        assert len(common) >= (10 if scheme == "float32" else 9)
+        tolerance = (0.001 if scheme == "float32" else 1) * case["tolerance"] * max(abs(s) for s in case["scores"])
         assert all(score == pytest.approx(other, abs=tolerance) for score, other in common)
 
 
@@ -118,7 +128,6 @@ def test_an_absent_or_unknown_backend_is_told(bundle: Path, monkeypatch: pytest.
 
 def test_a_flatbuffer_that_the_runtime_cannot_read_is_told(bundle: Path, tmp_path: Path) -> None:
     from converters.bundle_writer import bundle_bytes
-    from device_runner import Bundle
 
     good = Bundle.read(bundle)
     broken = tmp_path / "broken.tflite"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from conftest import small_recipe
+
 from converters import convert as conversion
 from converters.schemes import SCHEMES
 from converters.sizes import bundle_sizes
@@ -89,7 +89,7 @@ def test_a_gate_that_is_not_met_names_what_fell_short(
 def test_the_page_is_self_contained(small_run: Run) -> None:
     page = (small_run.folder / "report.html").read_text()
     assert page.count("<svg") == 4
-    for outside in ('src="', "url(http", '<link', "<script", 'href="http'):
+    for outside in ('src="', "url(http", "<link", "<script", 'href="http'):
         assert outside not in page
     for variant in report_of(small_run)["variants"]:
         assert variant["name"] in page

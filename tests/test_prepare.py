@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
 from conftest import small_recipe
+
 from edgerec.data.dataset import Dataset
 from edgerec.data.prepare import prepare
 from edgerec.errors import DataError
@@ -130,7 +130,7 @@ def test_too_many_bad_rows_stop_and_leave_the_list(tmp_path: Path) -> None:
     [
         ("", "the file is empty"),
         ("user_id,item_id,t\n", "a header and no rows"),
-        ("user_id,thing,t\nu,a,1\n", "no column 'item_id'; it has user_id, thing, t. Name yours with data.columns.item"),
+        ("user_id,thing,t\nu,a,1\n", "no column 'item_id'; it has user_id, thing, t. Name yours with data"),
         ("user_id,item_id,t,t\nu,a,1,1\n", "column named twice: t"),
         ("user_id,item_id,t\nu,a,1\n", "no interaction is left of 1"),
     ],

@@ -8,7 +8,9 @@ from device_runner.ranking import overlap, top_rows
 from edgerec.evaluation.ranking import NEVER, Evaluation, evaluate, ndcg_drop, popularity_scorer, rank_of
 
 # Few distinct values, so that ties are common.
-SCORES = hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(2, 12)), elements=st.sampled_from([0, 1, 2, 3]))
+SCORES = hnp.arrays(
+    np.float32, st.tuples(st.integers(1, 4), st.integers(2, 12)), elements=st.sampled_from([0, 1, 2, 3])
+)
 
 
 @given(SCORES, st.integers(1, 15))

@@ -21,7 +21,7 @@ def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[data]\nsource = "grocery"\n[train]\nepoch = 3\n', "recipe.toml:4: train.epoch: unknown key; did you mean epochs?"),
+        ('[data]\nsource = "grocery"\n[train]\nepoch = 3\n', ".toml:4: train.epoch: unknown key; did you mean epochs?"),
         ('[data]\nsource = "grocery"\n[trian]\nepochs = 3\n', "recipe.toml:3: trian: unknown key; did you mean train?"),
         ('[data]\nsource = "grocery"\n[train]\nepochs = "x"\n', "recipe.toml:4: train.epochs: "),
         ('[data]\nsource = "grocery"\n[model]\ndim = 10\nheads = 3\n', "dim 10 is not a multiple of heads 3"),

@@ -16,7 +16,9 @@ def recommender(request: pytest.FixtureRequest) -> SequenceRecommender:
     encoder, heads = request.param
     made = SequenceRecommender(Model(encoder=encoder, dim=8, blocks=2, heads=heads, max_history=6), ITEMS)
     # Far from initialisation, so that every layer matters.
-    made.network.set_weights([np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(made.network.get_weights())])
+    made.network.set_weights(
+        [np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(made.network.get_weights())]
+    )
     return made  # fmt: skip
 
 

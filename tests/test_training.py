@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from conftest import small_recipe
+
 from edgerec.data.dataset import Dataset
-from edgerec.evaluation.ranking import evaluate, popularity_scorer
+from edgerec.evaluation.ranking import evaluate
 from edgerec.pipeline import Run, load_evaluation
 from edgerec.progress import Progress
 from edgerec.pruning.magnitude import sparsity
@@ -43,11 +43,12 @@ def test_the_model_kept_is_the_best_epochs(small_run: Run) -> None:
     assert result.ndcg(10).mean() == pytest.approx(best["ndcg@10"], abs=1e-9)
 
 
-def test_training_learns_more_than_popularity(small_run: Run) -> None:
+def test_training_ranks_better_than_an_untrained_model(small_run: Run) -> None:
     dataset = small_run.dataset
-    popularity = evaluate(popularity_scorer(dataset), dataset.targets("test"), dataset)
-    trained = load_evaluation(small_run.trained, dataset.items)
-    assert trained.reciprocal_ranks().mean() > popularity.reciprocal_ranks().mean()
+    untrained = SequenceRecommender(small_run.recipe.model, dataset.items)
+    before = evaluate(untrained.score, dataset.targets("test"), dataset)
+    after = load_evaluation(small_run.trained, dataset.items)
+    assert after.reciprocal_ranks().mean() > 1.5 * before.reciprocal_ranks().mean()
 
 
 def test_pruning_reaches_its_sparsity_in_the_network_alone(small_run: Run) -> None:

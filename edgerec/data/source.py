@@ -92,7 +92,7 @@ def read_feature_table(table: FeatureTable, section: str) -> tuple[pd.DataFrame,
     opened = open_table(Path(table.path))
     fields = [name for _, name, _, _ in string.Formatter().parse(table.title or "") if name]
     wanted: dict[str, str | None] = {f"{section}.id": table.id}
-    wanted.update({f"{section}.title": name for name in fields or [table.title] if name})
+    wanted.update({f"{section}.title": name for name in fields or filter(None, [table.title])})
     require_columns(opened, wanted)
     if opened.kind == "parquet":
         frame = pd.read_parquet(opened.path)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.errors import EdgeRecError
+from device_runner import EdgeRecError
 from edgerec.recipe import Model
 from edgerec.recommenders.layers import ItemTable
 from edgerec.recommenders.mean import MeanEncoder
