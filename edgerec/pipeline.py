@@ -170,6 +170,7 @@ class Run:
             with self.progress.steps(f"test {title}ed model", len(targets)) as bar:
                 save_evaluation(new, evaluate(recommender.score, targets, self.dataset, bar.advance))
             write_file(new / "training.json", json.dumps(log, indent=2) + "\n")
+        shutil.rmtree(checkpoints)
 
     def _convert(self, scheme: str, model: Path, variant: str, folder: Path, key: str) -> None:
         self.progress.say(f"converting {variant}")
