@@ -31,9 +31,9 @@ class ServingModule(tf.Module):  # type: ignore[misc]
         rows = self.contract.items + 1
         item_scores = self.recommender.item_scores(history)
         # Row 0 is always excluded, also when every place of ``exclude`` is taken.
-        excluded = tf.concat([tf.zeros([1], tf.int32), exclude[0]], axis=0)[:, None]
-        hits = tf.scatter_nd(excluded, tf.ones([self.contract.max_exclude + 1]), [rows])
-        allowed = tf.where(hits[None] > 0, tf.constant(EXCLUDED), item_scores)
+        excluded = tf.concat([tf.zeros([1], tf.int32), tf.squeeze(exclude, 0)], axis=0)
+        hits = tf.scatter_nd(tf.expand_dims(excluded, 1), tf.ones([self.contract.max_exclude + 1]), [rows])
+        allowed = tf.where(tf.expand_dims(hits, 0) > 0, tf.constant(EXCLUDED), item_scores)
         top = tf.math.top_k(allowed, self.contract.top_k)
         return {
             "ids": tf.where(top.values > EXCLUDED / 10, top.indices, 0),

@@ -118,7 +118,7 @@ class Run:
             report = old
             self.progress.say("everything is up to date")
         else:
-            report = {"schema": 1, "made_from": key, **self._measure(bundles)}
+            report = {"schema": 1, "version": device_runner.__version__, "made_from": key, **self._measure(bundles)}
             write_report(report, self.folder)
         write_file(self.folder / "recipe.json", dump_recipe(self.recipe) + "\n")
         if report["gate"]["failed"]:
@@ -218,6 +218,7 @@ class Run:
             "quality": evaluation.quality(),
             "evaluated_on": recommender.backend,
             "runtimes": {name: _outcome(v) for name, v in converted.verified.items()},
+            "verified_histories": min(self.recipe.report.histories, len(targets)),
             "runtime_overlap@10": _runtime_overlap(converted.verified),
         }
 
@@ -286,6 +287,7 @@ class Run:
             "peak_rss_mb": times["peak_rss_mb"],
             "measured_on": {"backend": times["backend"], "threads": times["threads"], **times["device"]},
             "runtimes": measured["runtimes"],
+            "verified_histories": measured["verified_histories"],
         }
 
     def _examples(self, bundles: dict[str, Path], targets: Targets) -> list[dict[str, Any]]:

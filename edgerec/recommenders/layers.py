@@ -8,16 +8,29 @@ from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 MASKED = -1e9
 
 
-class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
-    """The tied item table, float32 [N + 1, d]: looked up here, and used as it is to score items.
+def dense_lookup(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """Rows of ``table`` [n, d] at ``ids`` [B, T]: [B, T, d].
 
-    The gradient of the lookup is summed into a dense table: the scores' gradient is dense anyway, and adding sparse
-    slices to it is several times slower on CPU.
+    The gradient is summed into a dense table: that of the item scores is dense anyway, and adding sparse slices to it
+    is several times slower on CPU.
     """
+    rows, dim = table.shape
+
+    @tf.custom_gradient
+    def lookup(values: tf.Tensor) -> tuple[tf.Tensor, object]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return tf.math.unsorted_segment_sum(tf.reshape(upstream, [-1, dim]), tf.reshape(ids, [-1]), rows)
+
+        return tf.gather(values, ids), gradient
+
+    return lookup(tf.convert_to_tensor(table))
+
+
+class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
+    """The tied item table, float32 [N + 1, d]: looked up here, and used as it is to score items."""
 
     def __init__(self, items: int, dim: int, name: str = "item_table") -> None:
         super().__init__(name=name)
-        self.items = items
         self.dim = dim
         self.embeddings = self.add_weight(
             name="embeddings", shape=(items + 1, dim), initializer=keras.initializers.TruncatedNormal(stddev=0.02)
@@ -27,29 +40,27 @@ class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
         return [self.embeddings]
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
-        @tf.custom_gradient
-        def lookup(table: tf.Tensor) -> tuple[tf.Tensor, object]:
-            def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                return tf.math.unsorted_segment_sum(
-                    tf.reshape(upstream, [-1, self.dim]), tf.reshape(ids, [-1]), self.items + 1
-                )
-
-            return tf.gather(table, ids), gradient
-
-        return lookup(tf.convert_to_tensor(self.embeddings)) * self.dim**0.5
+        return dense_lookup(self.embeddings, ids) * self.dim**0.5
 
 
 class Positions(keras.layers.Layer):  # type: ignore[misc]
-    """Adds a learned vector for each place, counted from the newest event, float32 [L, d]."""
+    """Adds a learned vector for each place, float32 [L, d], the last of them for the newest event; ``[B, T, d], [B, T]``
+    -> ``[B, T, d]``.
+
+    A lookup by the input, padding at place 0: a constant would be stored in float by every scheme.
+    """
 
     def __init__(self, length: int, dim: int, name: str = "positions") -> None:
         super().__init__(name=name)
+        self.length = length
         self.table = self.add_weight(
             name="table", shape=(length, dim), initializer=keras.initializers.TruncatedNormal(stddev=0.02)
         )
 
-    def call(self, vectors: tf.Tensor) -> tf.Tensor:
-        return vectors + self.table[-tf.shape(vectors)[1] :]
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        vectors, ids = inputs
+        places = tf.range(self.length - tf.shape(ids)[1], self.length)
+        return vectors + dense_lookup(self.table, tf.where(ids > 0, places, 0))
 
 
 class CausalMean(keras.layers.Layer):  # type: ignore[misc]
@@ -57,7 +68,7 @@ class CausalMean(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         vectors, ids = inputs
-        real = tf.cast(ids > 0, tf.float32)[:, :, None]
+        real = tf.expand_dims(tf.cast(ids > 0, tf.float32), 2)
         return tf.cumsum(vectors * real, axis=1) / tf.maximum(tf.cumsum(real, axis=1), 1.0)
 
 
@@ -66,7 +77,7 @@ class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         vectors, ids = inputs
-        real = tf.cast(ids > 0, tf.float32)[:, :, None]
+        real = tf.expand_dims(tf.cast(ids > 0, tf.float32), 2)
         total = tf.reduce_sum(vectors * real, axis=1, keepdims=True)
         return total / tf.maximum(tf.reduce_sum(real, axis=1, keepdims=True), 1.0)
 
@@ -85,24 +96,24 @@ class CausalAttention(keras.layers.Layer):  # type: ignore[misc]
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         query, key, value, ids = inputs
         width = query.shape[-1] // self.heads
-        bias = tf.cast(ids <= 0, tf.float32)[:, None, None, :] * MASKED
+        bias = tf.expand_dims(tf.expand_dims(tf.cast(ids <= 0, tf.float32), 1), 1) * MASKED
         if query.shape[1] != 1:
             length = tf.shape(key)[1]
             future = 1.0 - tf.linalg.band_part(tf.ones([length, length]), -1, 0)
-            bias = tf.minimum(bias, future[None, None] * MASKED)
+            bias = tf.minimum(bias, future * MASKED)
         query, key, value = (self._split(x, width) for x in (query, key, value))
         weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) * width**-0.5 + bias)
         return self._join(tf.matmul(weights, value))
 
     def _split(self, vectors: tf.Tensor, width: int) -> tf.Tensor:
         if self.heads == 1:
-            return vectors[:, None]
+            return tf.expand_dims(vectors, 1)
         shape = tf.shape(vectors)
         return tf.transpose(tf.reshape(vectors, [shape[0], shape[1], self.heads, width]), [0, 2, 1, 3])
 
     def _join(self, vectors: tf.Tensor) -> tf.Tensor:
         if self.heads == 1:
-            return vectors[:, 0]
+            return tf.squeeze(vectors, 1)
         vectors = tf.transpose(vectors, [0, 2, 1, 3])
         shape = tf.shape(vectors)
         return tf.reshape(vectors, [shape[0], shape[1], self.heads * vectors.shape[-1]])
@@ -112,4 +123,5 @@ class LastPosition(keras.layers.Layer):  # type: ignore[misc]
     """The newest position, kept as a sequence of one: [B, T, d] -> [B, 1, d]."""
 
     def call(self, vectors: tf.Tensor) -> tf.Tensor:
-        return vectors[:, -1][:, None]  # not [-1:]: the attention needs to see the static length of 1
+        # Not [:, -1:]: the attention needs to see the static length of 1.
+        return tf.expand_dims(vectors[:, -1], 1)

@@ -28,7 +28,7 @@ class MeanEncoder:
 
     def last(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """The hidden state after the newest event only: [B, T, d], [B, T] -> [B, d]."""
-        return self._network(MaskedMean(name="masked_mean")([vectors, ids]))[:, 0]
+        return tf.squeeze(self._network(MaskedMean(name="masked_mean")([vectors, ids])), 1)
 
     def _network(self, hidden: tf.Tensor) -> tf.Tensor:
         for norm, widen, narrow in self._blocks:

@@ -18,18 +18,18 @@ class SasrecEncoder:
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """One hidden state after each event: [B, T, d], [B, T] -> [B, T, d]."""
-        hidden = self._dropout(self._positions(vectors))
+        hidden = self._dropout(self._positions([vectors, ids]))
         for block in self._blocks:
             hidden = block(hidden, hidden, ids, self._dropout)
         return self._norm(hidden)
 
     def last(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """The hidden state after the newest event only: [B, T, d], [B, T] -> [B, d]."""
-        hidden = self._positions(vectors)
+        hidden = self._positions([vectors, ids])
         for block in self._blocks[:-1]:
             hidden = block(hidden, hidden, ids, self._dropout)
         newest = LastPosition(name="newest")(hidden)
-        return self._norm(self._blocks[-1](newest, hidden, ids, self._dropout))[:, 0]
+        return tf.squeeze(self._norm(self._blocks[-1](newest, hidden, ids, self._dropout)), 1)
 
 
 class _Block:

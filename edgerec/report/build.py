@@ -1,4 +1,4 @@
-"""Writes ``report.json`` and ``report.html``."""
+"""Writes ``report.json``, ``report.html`` and ``MODEL_CARD.md``."""
 
 import json
 from importlib import resources
@@ -12,17 +12,15 @@ from edgerec.report import plots
 
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
-    """Write both files; the JSON last, as it is what says that the report is done."""
+    """Write page, card and JSON; the JSON last, as it is what says that the report is done."""
     write_file(folder / "report.html", render_html(report))
+    write_file(folder / "MODEL_CARD.md", render_card(report))
     write_file(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 def render_html(report: dict[str, Any]) -> str:
     """One HTML page with no link to anything outside itself."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f} %"
-    environment.filters["kb"] = lambda value: f"{value / 1000:,.1f}"
-    template = environment.from_string(resources.files("edgerec.report").joinpath("page.html").read_text("utf-8"))
+    template = _environment(autoescape=True).from_string(_text("page.html"))
     return template.render(
         report=report,
         files=[v for v in report["variants"] if v["file"]],
@@ -33,3 +31,20 @@ def render_html(report: dict[str, Any]) -> str:
             "curves": plots.learning_curves(report),
         },
     )
+
+
+def render_card(report: dict[str, Any]) -> str:
+    """The model card, Markdown, all of it from the report."""
+    files = [v for v in report["variants"] if v["file"]]
+    return _environment(autoescape=False).from_string(_text("card.md")).render(report=report, files=files)
+
+
+def _environment(autoescape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(autoescape=autoescape, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f} %"
+    environment.filters["kb"] = lambda value: f"{value / 1000:,.1f}"
+    return environment
+
+
+def _text(name: str) -> str:
+    return resources.files("edgerec.report").joinpath(name).read_text("utf-8")

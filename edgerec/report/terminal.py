@@ -8,7 +8,9 @@ from rich.table import Table
 
 def print_report(report: dict[str, Any]) -> None:
     """The variants table and the example recommendations, on stdout."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120  # into a file or a log: do not squeeze the table into 80 columns
     dataset = report["dataset"]
     console.print(
         f"\n{dataset['name']}: {dataset['users']:,} users, {dataset['items']:,} items, "
