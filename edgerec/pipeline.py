@@ -21,12 +21,15 @@ from device_runner.bench import bench
 from device_runner.bundle import Contract
 from device_runner.ranking import overlap
 from edgerec.artifact import file_fingerprint, fingerprint, is_current, new_folder, write_file
+from edgerec.baselines import BASELINES
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.prepare import prepare
 from edgerec.data.source import resolve_builtin
 from edgerec.errors import DataError, GateError
 from edgerec.evaluation.device import evaluate_bundle
-from edgerec.evaluation.ranking import Evaluation, evaluate, ndcg_drop, popularity_scorer
+from edgerec.evaluation.lists import list_figures
+from edgerec.evaluation.ranking import Evaluation, evaluate, ndcg_drop
+from edgerec.evaluation.slices import by_slice
 from edgerec.progress import Progress
 from edgerec.pruning.magnitude import MagnitudePruner, sparsity
 from edgerec.recipe import Recipe, dump_recipe
@@ -227,7 +230,7 @@ class Run:
         dataset = self.dataset
         targets = dataset.targets("test")
         self.progress.say("measuring")
-        popularity = evaluate(popularity_scorer(dataset), targets, dataset)
+        baselines = {name: evaluate(fit(dataset).score, targets, dataset) for name, fit in BASELINES.items()}
         reference = load_evaluation(self.trained, dataset.items)
         variants = [self._keras_variant("keras", self.trained, reference)]
         if self.recipe.prune.enabled:
@@ -236,6 +239,11 @@ class Run:
         histories = [list(ids[h]) for h in targets.sample(self.recipe.report.histories, seed=0).histories]
         for variant, path in bundles.items():
             variants.append(self._bundle_variant(variant, path, reference, histories))
+        stages = dict.fromkeys([self.trained, self.pruned])
+        for measured, folder in zip(variants, [*stages, *(path.parent for path in bundles.values())], strict=True):
+            evaluation = load_evaluation(folder, dataset.items)
+            measured["lists"] = list_figures(evaluation, targets, dataset)
+            measured["slices"] = by_slice(evaluation, targets, dataset, reference)
         return {
             "dataset": {
                 **{k: dataset.info[k] for k in ("name", "users", "items", "interactions", "split")},
@@ -244,11 +252,16 @@ class Run:
                 "exclude_seen": dataset.exclude_seen,
             },
             "model": self.recipe.model.model_dump(),
-            "training": {
-                stage.name: json.loads((stage / "training.json").read_text())
-                for stage in dict.fromkeys([self.trained, self.pruned])
-            },
-            "baselines": [{"name": "popularity", "quality": popularity.quality()}],
+            "training": {stage.name: json.loads((stage / "training.json").read_text()) for stage in stages},
+            "baselines": [
+                {
+                    "name": name,
+                    "quality": evaluation.quality(),
+                    "lists": list_figures(evaluation, targets, dataset),
+                    "slices": by_slice(evaluation, targets, dataset),
+                }
+                for name, evaluation in baselines.items()
+            ],
             "variants": variants,
             "examples": self._examples(bundles, targets),
             "gate": self._gate(variants[-1]),

@@ -25,12 +25,15 @@ def test_the_report_holds_what_its_schema_promises(small_run: Run) -> None:
     report = report_of(small_run)
     assert report["schema"] == 1
     assert {"name", "users", "items", "interactions", "split_fingerprint"} <= set(report["dataset"])
-    assert [b["name"] for b in report["baselines"]] == ["popularity"]
+    assert [b["name"] for b in report["baselines"]] == ["popularity", "recent-popularity", "markov", "windowed-counts"]
     assert [v["name"] for v in report["variants"]] == [
         "keras", "keras-pruned", UNPRUNED, "float32", "float16", "int8",
     ]  # fmt: skip
     for variant in report["variants"]:
-        assert {"ndcg@10", "hr@10", "mrr", "coverage@10"} == set(variant["quality"])
+        assert {"ndcg@10", "hr@10", "mrr", "coverage@10"} <= set(variant["quality"])
+        assert {"popularity_lift", "novelty", "diversity"} == set(variant["lists"])
+        for rows in variant["slices"].values():
+            assert sum(row["targets"] for row in rows) == report["dataset"]["test_targets"]
         assert {"overlap@10", "ndcg_drop", "ndcg_drop_ci"} <= set(variant["fidelity"])
         if variant["file"]:
             assert {"total", "item_table", "network", "vocabulary", "compressed"} == set(variant["bytes"])

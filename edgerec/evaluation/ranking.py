@@ -1,18 +1,22 @@
 """Full-ranking evaluation of a scorer, and the paired comparison of two."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from device_runner.ranking import top_rows
+from edgerec.baselines.popularity import Popularity
 from edgerec.data.dataset import Dataset, Targets
+from edgerec.evaluation import bootstrap
+from edgerec.evaluation.precision import average_precision
 
 # Histories (arrays of item rows, oldest first) -> scores float32 [n, N + 1].
 Scorer = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 TOP = 10
+# List lengths of the reported figures. Ranks are kept whole, so that k may be larger than TOP.
+CUTOFFS = (1, 5, 10, 20)
 BATCH = 256
 # The rank of a target that can never be recommended (a cold item).
 NEVER = np.iinfo(np.int32).max
@@ -40,19 +44,30 @@ class Evaluation:
         """Hit rate (= recall with one target) at k of each target, float64 [n]."""
         return (self.ranks <= k).astype(np.float64)
 
-    def reciprocal_ranks(self) -> np.ndarray:
-        """1 / rank over the whole catalogue, float64 [n]."""
-        return np.where(self.ranks < NEVER, 1 / self.ranks, 0.0)
+    def reciprocal_ranks(self, k: int | None = None) -> np.ndarray:
+        """1 / rank, 0 behind the first ``k`` (default: the whole catalogue), float64 [n]."""
+        return np.where(self.ranks < NEVER if k is None else self.ranks <= k, 1 / self.ranks, 0.0)
+
+    def average_precision(self, k: int) -> np.ndarray:
+        """AP@k of each target, float64 [n]; with the one relevant item each has, the reciprocal rank at k."""
+        return average_precision(self.ranks[:, None], k)
 
     def coverage(self) -> float:
         """Share of the catalogue that stands in at least one top-10."""
         return len(np.unique(self.top[self.top > 0])) / self.items
 
+    def subset(self, which: np.ndarray) -> "Evaluation":
+        """That of some targets, by mask or index."""
+        return replace(self, ranks=self.ranks[which], top=self.top[which])
+
     def quality(self) -> dict[str, float]:
-        """The figures of the report."""
+        """The figures of the report: means over targets at each of ``CUTOFFS``.
+
+        As each target is one item, ``hr@k`` is also Recall@k, and ``map@k`` equals ``mrr@k``.
+        """
+        by_target = {"ndcg": self.ndcg, "hr": self.hits, "mrr": self.reciprocal_ranks, "map": self.average_precision}
         return {
-            "ndcg@10": float(self.ndcg(10).mean()),
-            "hr@10": float(self.hits(10).mean()),
+            **{f"{name}@{k}": float(figure(k).mean()) for name, figure in by_target.items() for k in CUTOFFS},
             "mrr": float(self.reciprocal_ranks().mean()),
             "coverage@10": self.coverage(),
         }
@@ -74,7 +89,8 @@ def evaluate(
         scores = np.array(scorer(histories), np.float32)
         mask_scores(scores, histories if dataset.exclude_seen else ())
         ranks[chunk] = rank_of(scores, items)
-        top[chunk] = top_rows(scores, TOP)
+        best = top_rows(scores, TOP)  # narrower where the catalogue is
+        top[chunk, : best.shape[1]] = best
         advance(len(items))
     return Evaluation(ranks, top, dataset.items)
 
@@ -82,16 +98,23 @@ def evaluate(
 def mask_scores(scores: np.ndarray, seen: Sequence[np.ndarray]) -> None:
     """Put padding, and each history's own items, behind everything else (in place)."""
     scores[:, 0] = -np.inf
-    for line, history in zip(scores, seen, strict=False):
-        line[history] = -np.inf
+    if len(seen):
+        lines = np.repeat(np.arange(len(seen)), [len(history) for history in seen])
+        scores[lines, np.concatenate(seen)] = -np.inf
 
 
 def rank_of(scores: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Rank int32 [n] of each row in ``items`` within its line of ``scores`` [n, N + 1]; ``NEVER`` where masked."""
+    """Rank int32 [n] of each row in ``items`` within its line of ``scores`` [n, N + 1].
+
+    ``NEVER`` where it is masked, or no number: a broken model must not rank first.
+    """
     own = scores[np.arange(len(items)), items][:, None]
-    before = np.arange(scores.shape[1])[None] < items[:, None]
-    ranks = 1 + ((scores > own) | ((scores == own) & before)).sum(1)
-    return np.where(np.isneginf(own[:, 0]), NEVER, ranks).astype(np.int32)
+    ranks = 1 + np.count_nonzero(scores > own, axis=1)
+    equal = scores == own
+    # Ties are rare: only lines that have any are searched for lower rows of the same score.
+    for line in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):
+        ranks[line] += np.count_nonzero(equal[line, : items[line]])
+    return np.where(own[:, 0] > -np.inf, ranks, NEVER).astype(np.int32)
 
 
 def ndcg_drop(reference: Evaluation, other: Evaluation, seed: int = 0) -> tuple[float, tuple[float, float]]:
@@ -103,22 +126,14 @@ def ndcg_drop(reference: Evaluation, other: Evaluation, seed: int = 0) -> tuple[
     if base.sum() == 0:
         return 0.0, (0.0, 0.0)
     drop = float(difference.sum() / base.sum())
-    if not difference.any():
+    if not difference.any() or len(base) < 2:
         return drop, (drop, drop)
-    interval = stats.bootstrap(
-        (difference, base),
-        lambda d, b, axis: d.sum(axis) / np.maximum(b.sum(axis), 1e-12),
-        paired=True,
-        vectorized=True,
-        n_resamples=2000,
-        batch=100,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return drop, (float(interval.low), float(interval.high))
+    low, high = bootstrap.interval(
+        (difference, base), lambda d, b, axis: d.sum(axis) / np.maximum(b.sum(axis), 1e-12), seed
+    )
+    return drop, (float(low), float(high))
 
 
 def popularity_scorer(dataset: Dataset) -> Scorer:
     """The baseline that shows everyone the most popular items (training interactions)."""
-    scores = dataset.popularity.astype(np.float32)
-    return lambda histories: np.tile(scores, (len(histories), 1))
+    return Popularity.fit(dataset).score

@@ -1,0 +1,117 @@
+"""What the top-10 lists are like, whatever they hit: how popular, how surprising, how varied."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from edgerec.data.dataset import TRAIN, Dataset, Targets
+from edgerec.evaluation.ranking import Evaluation
+
+# Columns of the item table that say nothing about what an item is like.
+NO_FEATURES = ("item_row", "item_id", "title", "interactions")
+SEPARATOR = "|"
+BATCH = 4096
+
+
+def list_figures(evaluation: Evaluation, targets: Targets, dataset: Dataset) -> dict[str, float]:
+    """``popularity_lift``, ``novelty`` and, where items have features, ``diversity`` of the top-10 lists.
+
+    A figure is left out where nothing defines it (no lists, no histories, no features).
+    """
+    figures = {
+        "popularity_lift": popularity_lift(evaluation.top, targets, dataset),
+        "novelty": novelty(evaluation.top, dataset),
+        "diversity": diversity(evaluation.top, dataset.item_table),
+    }
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def popularity_lift(top: np.ndarray, targets: Targets, dataset: Dataset) -> float | None:
+    """Mean popularity (training interactions) of the listed items over that of the users' histories.
+
+    Each user's own mean first, then the mean over users, for ``top`` int [n, k] as for the histories; above 1, users
+    are shown more popular items than they choose. Users without a history or a list do not count.
+    """
+    popularity = dataset.popularity.astype(np.float64)
+    popularity[0] = 0
+    lengths = np.array([len(history) for history in targets.histories], np.int64)
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    events = np.concatenate([np.zeros(0, np.int32), *targets.histories])
+    chosen = np.bincount(users, weights=popularity[events], minlength=len(lengths))
+    shown, listed = popularity[top].sum(1), (top > 0).sum(1)
+    counted = (lengths > 0) & (listed > 0)
+    if not counted.any():
+        return None
+    return float((shown[counted] / listed[counted]).mean() / (chosen[counted] / lengths[counted]).mean())
+
+
+def novelty(top: np.ndarray, dataset: Dataset) -> float | None:
+    """Mean self-information of the listed items, bits: -log2 of the share of users who have the item in training
+    (Zhou et al. 2010). An item nobody has counts as if one user had it.
+    """
+    users = np.repeat(np.arange(dataset.users), np.diff(dataset.offsets))
+    training = dataset.parts == TRAIN
+    # A user who has an item twice is still one user.
+    held = np.unique(users[training] * (dataset.items + 1) + dataset.events[training]) % (dataset.items + 1)
+    owners = np.bincount(held, minlength=dataset.items + 1)
+    listed = top[top > 0]
+    return float(-np.log2(np.maximum(owners[listed], 1) / dataset.users).mean()) if len(listed) else None
+
+
+def diversity(top: np.ndarray, item_table: pd.DataFrame) -> float | None:
+    """Intra-list diversity: mean distance of the pairs of a list ``top`` int [n, k], then mean over lists.
+
+    The distance of two items is the mean over feature columns of 1 - Jaccard of their value sets: 0 or 1 for a plain
+    category, in between for one of several values ("Comedy|Drama"). Where both items lack a value the column does not
+    count. Numbers are no categories, and a column whose values each belong to one item is an id: neither counts.
+    """
+    columns = [
+        matrix
+        for name in item_table.columns
+        if name not in NO_FEATURES and (matrix := _values(item_table[name])) is not None
+    ]
+    pairs = np.array(list(combinations(range(top.shape[1]), 2)), np.int64).reshape(-1, 2)
+    if not columns:
+        return None
+    means = []
+    for start in range(0, len(top), BATCH):
+        batch = top[start : start + BATCH]
+        distances = _distances(batch[:, pairs[:, 0]].ravel(), batch[:, pairs[:, 1]].ravel(), columns)
+        distances = distances.reshape(len(batch), len(pairs))
+        counted = ~np.isnan(distances)
+        lists = counted.any(1)
+        means.append(np.nansum(distances, 1)[lists] / counted.sum(1)[lists])
+    every = np.concatenate([np.zeros(0), *means])
+    return float(every.mean()) if len(every) else None
+
+
+def _distances(first: np.ndarray, second: np.ndarray, columns: list[sparse.csr_matrix]) -> np.ndarray:
+    """float64 [p] for p pairs of rows, NaN where either is padding or no column counts."""
+    total, counted = np.zeros(len(first)), np.zeros(len(first))
+    for matrix in columns:
+        sizes = np.asarray(matrix.sum(1)).ravel()
+        common = np.asarray(matrix[first].multiply(matrix[second]).sum(1)).ravel()
+        union = sizes[first] + sizes[second] - common
+        total += np.where(union > 0, 1 - common / np.maximum(union, 1), 0)
+        counted += union > 0
+    defined = (counted > 0) & (first > 0) & (second > 0)
+    return np.where(defined, total / np.maximum(counted, 1), np.nan)
+
+
+def _values(column: pd.Series) -> sparse.csr_matrix | None:
+    """Which values each row has, sparse 0/1 [N + 1, values], row 0 empty; ``None`` if the column is no feature."""
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return None
+    present = column.notna().to_numpy()
+    texts = [str(value) for value in column[present]]
+    rows = np.flatnonzero(present) + 1
+    cells = sorted(
+        {(row, value) for row, text in zip(rows, texts, strict=True) for value in text.split(SEPARATOR) if value}
+    )
+    codes, names = pd.factorize(np.array([value for _, value in cells], object))
+    if len(names) == len(cells):
+        return None
+    places = (np.array([row for row, _ in cells], np.int64), codes)
+    return sparse.csr_matrix((np.ones(len(cells)), places), shape=(len(column) + 1, len(names)))
