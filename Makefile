@@ -16,7 +16,8 @@ lint: $(STAMP)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## latency, cold start and memory of the grocery bundle on this machine
+bench: $(STAMP)  ## preparation of 20 M interactions; latency, cold start and memory of the grocery bundle
+	$(BIN)/python tests/bench_data.py
 	$(BIN)/edgerec-device bench models/grocery/model.tflite --history tests/data/grocery-history.csv
 
 clean:
@@ -24,5 +25,5 @@ clean:
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,data,tflite,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,data,tflite,sql,spark,dev]'
 	touch $@

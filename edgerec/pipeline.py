@@ -1,5 +1,6 @@
 """The pipeline: each stage an artifact in the run's folder, made only when missing or out of date."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ from device_runner.backends import installed_backends
 from device_runner.bench import bench
 from device_runner.bundle import Contract
 from device_runner.ranking import overlap
-from edgerec.artifact import file_fingerprint, fingerprint, is_current, new_folder, write_file
+from edgerec.artifact import fingerprint, is_current, new_folder, write_file
 from edgerec.baselines import BASELINES
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.prepare import prepare
-from edgerec.data.source import resolve_builtin
+from edgerec.data.source import source_fingerprint
 from edgerec.errors import DataError, GateError
 from edgerec.evaluation.device import evaluate_bundle
 from edgerec.evaluation.lists import list_figures
@@ -114,8 +115,8 @@ class Run:
         """
         path = self.folder / "report.json"
         bundles = self.bundles
-        stamps = [json.loads((b.parent / "made-from.json").read_text()) for b in bundles.values()]
-        key = fingerprint([stamps, self.recipe.report.model_dump(), self.recipe.gate.model_dump()])
+        hashes = [hashlib.sha256(bundle.read_bytes()).hexdigest() for bundle in bundles.values()]
+        key = fingerprint([hashes, self.recipe.report.model_dump(), self.recipe.gate.model_dump()])
         old = json.loads(path.read_text()) if path.is_file() else {}
         if old.get("made_from") == key and (self.folder / "report.html").is_file():
             report = old
@@ -130,14 +131,8 @@ class Run:
 
     @cached_property
     def _dataset_key(self) -> str:
-        data = resolve_builtin(self.recipe.data)
-        paths = [Path(str(data.path)), *(Path(t.path) for t in (data.items, data.users) if t)]
-        missing = next((p for p in paths if not p.exists()), None)
-        if missing is not None:
-            raise DataError(f"{missing}: no such file")
-        return fingerprint(
-            [self.recipe.data.model_dump(), self.recipe.split.model_dump(), [file_fingerprint(p) for p in paths]]
-        )
+        data = self.recipe.data
+        return fingerprint([data.model_dump(), self.recipe.split.model_dump(), source_fingerprint(data)])
 
     @cached_property
     def _trained_key(self) -> str:
@@ -180,7 +175,7 @@ class Run:
         dataset, recommender = self.dataset, SequenceRecommender.load(model)
         contract = Contract(
             max_history=recommender.config.max_history,
-            max_exclude=self.recipe.convert.max_exclude or recommender.config.max_history,
+            max_exclude=self.recipe.convert.max_exclude or 4 * recommender.config.max_history,
             top_k=min(self.recipe.convert.top_k, dataset.items),
             items=dataset.items,
         )

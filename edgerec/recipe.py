@@ -4,15 +4,28 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import tomllib
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 from edgerec.errors import RecipeError
 
 Scheme = Literal["float32", "float16", "int8"]
+
+# A password that is written out; ${NAME} stands for one and is none.
+_PASSWORD = re.compile(r"(://[^:/@]*:)(?!\$\{\w+\}@)(.+)@")
+_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token)[^=&]*=)(?!\$\{\w+\}(?:&|$))[^&]*", re.IGNORECASE)
+
+
+def mask_url(url: str) -> str:
+    """A database URL as it may be shown and stored: without passwords."""
+    return _SECRET.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
+
+
+# However a recipe is written out, passwords are not.
+DatabaseUrl = Annotated[str, PlainSerializer(mask_url)]
 
 
 class Section(BaseModel):
@@ -29,17 +42,42 @@ class Columns(Section):
 
 
 class FeatureTable(Section):
-    """An item or user table: its file and columns; the remaining columns are kept as features."""
+    """An item or user table: its file, or table or query of a database, and columns; the remaining columns are kept as
+    features.
+    """
 
-    path: str
+    path: str | None = Field(None, description="file, or folder of Parquet files")
+    url: DatabaseUrl | None = Field(None, description="database of table or query; absent: [data] url", repr=False)
+    table: str | None = None
+    query: str | None = None
     id: str
     title: str | None = None
+    multi: dict[str, str] = Field({}, description='multi-valued columns and their separator, { genres = "|" }')
+    numeric: list[str] | None = Field(None, description="numeric columns; absent: guessed from the values")
+    ignore: list[str] = Field([], description="columns that are no features")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "FeatureTable":
+        if sum(place is not None for place in (self.path, self.table, self.query)) != 1:
+            raise ValueError("say where the table is with one of path, table and query")
+        if self.path is not None and self.url is not None:
+            raise ValueError("a url goes with table or query, not with path")
+        return self
 
 
 class Data(Section):
     name: str = Field("dataset", description="name of the data set in reports")
-    source: Literal["table", "grocery"] = "table"
-    path: str | None = Field(None, description="interaction table: .csv, .tsv, .parquet (also .gz for text)")
+    source: Literal["table", "sql", "movielens", "grocery"] = "table"
+    path: str | None = Field(
+        None,
+        description="interaction table: .csv, .tsv, .jsonl (also .gz), .parquet or a folder of .parquet; for movielens "
+        "the folder of a release",
+    )
+    url: DatabaseUrl | None = Field(
+        None, description="of the database, for SQLAlchemy; ${NAME} is read from the environment", repr=False
+    )
+    table: str | None = Field(None, description="sql: read this table, by its primary key if it has one")
+    query: str | None = Field(None, description="sql: read this query's result, in its order")
     columns: Columns = Columns()
     items: FeatureTable | None = None
     users: FeatureTable | None = None
@@ -47,17 +85,41 @@ class Data(Section):
     repeats: Literal["first", "last", "all"] = Field("first", description="which of a user's repeats are kept")
     min_user_events: int = Field(3, ge=1, description="iterative k-core, users")
     min_item_users: int = Field(1, ge=1, description="iterative k-core, items (interactions kept)")
+    engine: Literal["duckdb", "spark"] = Field("duckdb", description="spark: for tables that outgrow one machine")
+    spark_master: str | None = Field(None, description="such as local[2]; absent: what the surroundings configure")
     max_rejected: float = Field(0.01, ge=0, le=1, description="stop above this share of rejected rows")
 
     @model_validator(mode="after")
-    def _table_has_a_path(self) -> "Data":
+    def _source_is_complete(self) -> "Data":
         if self.source == "table" and not self.path:
             raise ValueError('source = "table" needs a path: set [data] path, or --set data.path=FILE')
+        if self.source == "movielens" and not self.path:
+            raise ValueError('source = "movielens" needs a path: the unpacked folder of a release')
+        if self.source == "sql":
+            if self.path is not None:
+                raise ValueError('source = "sql" has no path; a file goes with source = "table"')
+            if not self.url:
+                raise ValueError('source = "sql" needs a url, such as "postgresql://user:${DB_PASSWORD}@host/database"')
+            if (self.table is None) == (self.query is None):
+                raise ValueError('source = "sql" needs either a table or a query')
+        elif self.table is not None or self.query is not None:
+            raise ValueError('table and query go with source = "sql"')
+        for key, features in (("items", self.items), ("users", self.users)):
+            if features is not None and features.path is None and not (features.url or self.url):
+                raise ValueError(f"{key} is read from a database and needs a url, there or in [data]")
         return self
 
 
 class Split(Section):
-    kind: Literal["leave-one-out"] = "leave-one-out"
+    kind: Literal["leave-one-out", "temporal"] = "leave-one-out"
+    validation: float = Field(0.1, gt=0, lt=1, description="temporal: share of interactions, before the test's")
+    test: float = Field(0.1, gt=0, lt=1, description="temporal: share of interactions, the newest")
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> "Split":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together leave nothing to train on")
+        return self
 
 
 class Model(Section):
@@ -99,7 +161,7 @@ class Prune(Section):
 class Convert(Section):
     schemes: list[Scheme] = ["float32", "float16", "int8"]
     top_k: int = Field(50, ge=1, description="K, items returned by the graph")
-    max_exclude: int | None = Field(None, ge=1, description="E, exclusions in the graph; default: max_history")
+    max_exclude: int | None = Field(None, ge=1, description="E, exclusions in the graph; default: 4 max_history")
 
     @model_validator(mode="after")
     def _schemes_once(self) -> "Convert":
@@ -177,7 +239,7 @@ def _override(document: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or len(parts) < 2 or not all(parts):
-        raise RecipeError(f"--set {override}: write it as section.key=value")
+        raise RecipeError(f"--set {mask_url(override)}: write it as section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -186,7 +248,7 @@ def _override(document: dict[str, Any], override: str) -> None:
     for part in parts[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"--set {override}: {part} is not a section")
+            raise RecipeError(f"--set {mask_url(override)}: {part} is not a section")
     table[parts[-1]] = value
 
 
@@ -201,6 +263,7 @@ def _explain(error: Any, path: Path) -> str:
         return f"{where}: unknown key; {hint}"
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
+    given = mask_url(given) if isinstance(given, str) else given
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
     return f"{where}: {message}{shown}"
 

@@ -130,7 +130,7 @@ def test_bad_input_gives_one_clear_line(tmp_path: Path, bundle: Path, case: str)
     assert "Traceback" not in result.output
     left = [p.name for p in (tmp_path / "out").rglob("*")] if (tmp_path / "out").exists() else []
     assert set(left) <= {"rejected.csv", "dataset", "dataset.json", "interactions.parquet", "items.parquet",
-                         "users.parquet", "made-from.json"}  # fmt: skip
+                         "users.parquet", "features.json", "made-from.json"}  # fmt: skip
     assert ("dataset" in left) == (case == "no split")
 
 

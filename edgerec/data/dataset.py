@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from edgerec.data.features import Feature
 from edgerec.errors import DataError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -84,6 +85,16 @@ class Dataset:
         return pd.read_parquet(self.folder / "items.parquet")
 
     @cached_property
+    def user_table(self) -> pd.DataFrame:
+        """One line a user, in order: ``user_row``, ``user_id``, ``interactions``, ``trained`` and features."""
+        return pd.read_parquet(self.folder / "users.parquet")
+
+    def features(self, of: Literal["items", "users"]) -> list[Feature]:
+        """How the columns of the item or user table become numbers, learned on training rows."""
+        learned = json.loads((self.folder / "features.json").read_text(encoding="utf-8"))
+        return [Feature(**parameters) for parameters in learned[of]]
+
+    @cached_property
     def user_ids(self) -> list[str]:
         """Raw user ids, in the order of ``offsets``."""
         return list(pq.read_table(self.folder / "users.parquet", columns=["user_id"])["user_id"].to_pylist())
@@ -98,12 +109,22 @@ class Dataset:
         return [self.events[a:b] for a, b in zip(self.offsets[:-1], self._ends(TRAIN), strict=True)]
 
     def targets(self, part: Part) -> "Targets":
-        """Users who have an event in ``part``, with the history before it and the event itself."""
+        """Each user's first event in ``part``, with the history before it.
+
+        Under leave-one-out that is the user's only event there. Users without a known event before it are left out:
+        the device shows them what is popular (``dataset.json`` counts them as cold).
+        """
         code = VALIDATION if part == "validation" else TEST
-        positions = np.flatnonzero(self.parts == code)
+        here = self.parts == code
+        first = here & ~np.concatenate([[False], here[:-1]])
+        starts = self.offsets[:-1]
+        first[starts] = here[starts]
+        positions = np.flatnonzero(first)
         users = np.searchsorted(self.offsets, positions, side="right") - 1
         histories = [self.events[self.offsets[u] : p] for u, p in zip(users, positions, strict=True)]
-        return Targets(users, [h[h > 0] for h in histories], self.events[positions])
+        histories = [h[h > 0] for h in histories]
+        warm = np.array([len(h) > 0 for h in histories], bool)
+        return Targets(users[warm], [h for h in histories if len(h)], self.events[positions][warm])
 
     def _ends(self, part: int) -> np.ndarray:
         """Index behind each user's last event of ``part`` (parts follow one another within a user)."""

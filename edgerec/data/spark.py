@@ -26,6 +26,10 @@ class SparkEngine:
         builder = builder.config("spark.ui.enabled", "false").config("spark.log.level", "ERROR")
         if master is not None:
             builder = builder.master(master)
+            if master.startswith("local"):
+                # Without it Spark picks an outer address, and hangs where that is firewalled.
+                for address in ("spark.driver.host", "spark.driver.bindAddress"):
+                    builder = builder.config(address, "127.0.0.1")
         try:
             self._session = builder.getOrCreate()
         except Exception as error:  # py4j wraps what Java says
@@ -51,7 +55,7 @@ class SparkEngine:
         chosen = ", ".join(
             f"cast({f'`{source}`' if source else 'NULL'} as string) as {target}" for target, source in columns.items()
         )
-        frame = self._session.read.option("recursiveFileLookup", "true").parquet(str(table.path))
+        frame = self._session.read.parquet(*map(str, table.files or [table.path]))
         frame.select("*", "_metadata.file_path", "_metadata.row_index").createOrReplaceTempView(f"{name}_file")
         # An order by over everything sorts on one executor; the number is needed to keep the file's order.
         self.save(

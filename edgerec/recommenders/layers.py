@@ -44,8 +44,8 @@ class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
 
 
 class Positions(keras.layers.Layer):  # type: ignore[misc]
-    """Adds a learned vector for each place, float32 [L, d], the last of them for the newest event; ``[B, T, d], [B, T]``
-    -> ``[B, T, d]``.
+    """Adds a learned vector for each place: [B, T, d], [B, T] -> [B, T, d]. Of the L places the newest event has the
+    last.
 
     A lookup by the input, padding at place 0: a constant would be stored in float by every scheme.
     """
@@ -96,11 +96,12 @@ class CausalAttention(keras.layers.Layer):  # type: ignore[misc]
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         query, key, value, ids = inputs
         width = query.shape[-1] // self.heads
-        bias = tf.expand_dims(tf.expand_dims(tf.cast(ids <= 0, tf.float32), 1), 1) * MASKED
+        hidden = tf.expand_dims(ids <= 0, 1)
         if query.shape[1] != 1:
-            length = tf.shape(key)[1]
-            future = 1.0 - tf.linalg.band_part(tf.ones([length, length]), -1, 0)
-            bias = tf.minimum(bias, future * MASKED)
+            # Counted from the input, though always 1..T: the converter would store a constant mask of T x T floats.
+            place = tf.cumsum(tf.cast(ids >= 0, tf.float32), axis=1)
+            hidden = tf.logical_or(hidden, tf.expand_dims(place, 1) > tf.expand_dims(place, 2))
+        bias = tf.expand_dims(tf.cast(hidden, tf.float32) * MASKED, 1)
         query, key, value = (self._split(x, width) for x in (query, key, value))
         weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) * width**-0.5 + bias)
         return self._join(tf.matmul(weights, value))

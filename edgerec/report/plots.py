@@ -15,6 +15,8 @@ from matplotlib.figure import Figure  # noqa: E402
 
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2")
 
+BASELINE_STYLES: tuple[Any, ...] = (":", "-.", (0, (1, 4)), (0, (8, 3)))
+
 
 def size_against_quality(report: dict[str, Any]) -> str:
     """NDCG@10 by file size, raw and compressed, with the Keras model and popularity as lines."""
@@ -26,11 +28,11 @@ def size_against_quality(report: dict[str, Any]) -> str:
         axes.plot(packed, ndcg, "o", color=colour, markerfacecolor="white")
         axes.plot(raw, ndcg, "o", color=colour, label=f"{variant['name']} ({raw:,.0f} kB)")
     axes.axhline(report["variants"][0]["quality"]["ndcg@10"], color="#888", linestyle="--", linewidth=1, label="Keras")
-    for baseline in report["baselines"]:
-        axes.axhline(baseline["quality"]["ndcg@10"], color="#bbb", linestyle=":", linewidth=1, label=baseline["name"])
+    for baseline, style in zip(report["baselines"], BASELINE_STYLES * 9, strict=False):
+        axes.axhline(baseline["quality"]["ndcg@10"], color="#999", linestyle=style, linewidth=1, label=baseline["name"])
     axes.set(xlabel="file size, kB (hollow: compressed for download)", ylabel="NDCG@10, test", xlim=(0, None))
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return _svg(figure)
 
 

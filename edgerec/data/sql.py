@@ -1,0 +1,265 @@
+"""Tables and queries of a database that SQLAlchemy can reach, streamed. Needs the extra ``sql``.
+
+Passwords stay here: ``${NAME}`` in a URL is replaced when connecting, and what is raised names the URL without them.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from edgerec.data.texts import ROWS_AT_ONCE, Texts
+from edgerec.errors import DataError, MissingExtraError
+from edgerec.recipe import mask_url
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+# What a URL without a driver means: the ones that the extra installs.
+DRIVERS = {
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
+OF_THE_EXTRA = {"sqlalchemy", "pymysql", "psycopg"}
+SHOWN_TABLES = 20
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or a query; exactly one of both.
+
+    Attributes:
+        url: of the database, as the recipe writes it.
+        table: its name, with the schema before a dot if it is not the default one.
+    """
+
+    url: str = field(repr=False)
+    table: str | None
+    query: str | None
+
+    @property
+    def name(self) -> str:
+        """What stands for it in messages."""
+        return self.table or "query"
+
+    def columns(self) -> list[str]:
+        """Names of its columns, in order.
+
+        Raises:
+            DataError: no connection, no such table, a wrong query, a column named twice.
+        """
+        with _connected(self.url) as connection:
+            if self.table is not None:
+                return [str(column["name"]) for column in _inspected(connection, self.table).columns]
+            names = list(_execute(connection, f"select * from ({self._bare_query}) q where 1 = 0").keys())
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(f"query: column named twice: {', '.join(twice)}; rename one with: as OTHER_NAME")
+        return names
+
+    def fingerprint(self) -> list[Any]:
+        """What tells that it changed: where it is and how many rows it has. A cheap look: rows that changed in place
+        are not seen (remove the run's folder then).
+        """
+        with _connected(self.url) as connection:
+            source = self._bare_query if self.table is None else _inspected(connection, self.table).select(["*"])
+            count = _execute(connection, f"select count(*) from ({source}) q").scalar_one()
+            return [_shown(connection.engine.url), self.table, self.query, int(count)]
+
+    def rows(self, names: list[str]) -> Iterator[Texts]:
+        """The values of ``names`` as text, read with a server-side cursor, so that memory stays flat.
+
+        The order of the result stands for what is file order elsewhere: a table comes by its primary key; a query
+        decides itself, and without ``order by`` the database is free to give another order every time.
+        """
+        with _connected(self.url) as connection:
+            if self.table is None:
+                statement = self._bare_query
+            else:
+                relation = _inspected(connection, self.table)
+                statement = relation.select(names, ordered=True)
+            with _stream(connection, statement) as result:
+                keys = list(result.keys())
+                places = [keys.index(name) for name in names]
+                for part in result.partitions():
+                    for row in part:
+                        yield [_text(row[place], keys[place], self.name) for place in places]
+
+    @property
+    def _bare_query(self) -> str:
+        return str(self.query).strip().rstrip(";")
+
+
+@dataclass(frozen=True)
+class _Inspected:
+    """A table that is there: its columns, and SQL that reads it, quoted as its database wants."""
+
+    name: str
+    columns: list[Any]
+    key: list[str]
+    quoted: Callable[[str], str]
+
+    def select(self, names: list[str], ordered: bool = False) -> str:
+        chosen = ", ".join(name if name == "*" else self.quoted(name) for name in names)
+        order = f" order by {', '.join(map(self.quoted, self.key))}" if ordered and self.key else ""
+        return f"select {chosen} from {self.name}{order}"
+
+
+def _inspected(connection: "sqlalchemy.Connection", wanted: str) -> _Inspected:
+    import sqlalchemy
+
+    inspector = sqlalchemy.inspect(connection)
+    schema, _, bare = wanted.rpartition(".")
+    for name, place in ((wanted, None), (bare, schema)):
+        if (place is None or place) and inspector.has_table(name, schema=place):
+            quoted = connection.dialect.identifier_preparer.quote_identifier
+            return _Inspected(
+                ".".join(map(quoted, filter(None, (place, name)))),
+                list(inspector.get_columns(name, schema=place)),
+                list(inspector.get_pk_constraint(name, schema=place)["constrained_columns"]),
+                quoted,
+            )
+    names = sorted([*inspector.get_table_names(), *inspector.get_view_names()])
+    known = ", ".join(names[:SHOWN_TABLES]) + (", ..." if len(names) > SHOWN_TABLES else "")
+    where = _shown(connection.engine.url)
+    raise DataError(f"{where}: no table {wanted!r}; " + (f"it has {known}" if names else "it has none"))
+
+
+def _execute(connection: "sqlalchemy.Connection", statement: str, **options: Any) -> "sqlalchemy.CursorResult[Any]":
+    """Run SQL as it is: no character in it stands for a parameter."""
+    return connection.exec_driver_sql(statement, execution_options={"no_parameters": True, **options})
+
+
+@contextmanager
+def _stream(connection: "sqlalchemy.Connection", statement: str) -> "Iterator[sqlalchemy.CursorResult[Any]]":
+    """The result of SQL through a server-side cursor."""
+    mysql = connection.dialect.name in ("mysql", "mariadb")
+    number = _execute(connection, "select connection_id()").scalar_one() if mysql else None
+    result = _execute(connection, statement, stream_results=True, yield_per=ROWS_AT_ONCE)
+    try:
+        yield result
+    except BaseException:
+        if mysql:
+            # Whoever stops early would wait: the driver reads what the server sends to its end, wanted or not.
+            with suppress(Exception), connection.engine.connect() as other:
+                _execute(other, f"kill query {number}")
+            with suppress(Exception):
+                result.close()
+        raise
+
+
+@contextmanager
+def _connected(url: str) -> "Iterator[sqlalchemy.Connection]":
+    """A connection whose errors are one line without a password, and whose times are UTC."""
+    try:
+        import sqlalchemy
+    except ModuleNotFoundError as error:
+        raise MissingExtraError('source = "sql"', "sql", error.name) from None
+    from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    try:
+        parsed = sqlalchemy.make_url(_expanded(url))
+    except (ArgumentError, ValueError):
+        raise DataError(
+            f"data.url: {mask_url(url)}: not the URL of a database; write it as "
+            "dialect://user:${PASSWORD}@host/database"
+        ) from None
+    parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
+    where = _shown(parsed)
+    file = parsed.database
+    if parsed.get_backend_name() == "sqlite" and file and not file.startswith("file:") and not Path(file).exists():
+        raise DataError(f"{where}: no such file: {file}")  # SQLite would make an empty one
+
+    def one_line(error: SQLAlchemyError) -> str:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        arguments = [argument for argument in cause.args if isinstance(argument, str) and argument.strip()]
+        text = (arguments[0] if arguments else str(cause)).strip() or type(cause).__name__
+        return _scrubbed(text.splitlines()[0], parsed)
+
+    try:
+        engine = sqlalchemy.create_engine(parsed, poolclass=NullPool, hide_parameters=True)
+        connection = engine.connect()
+    except NoSuchModuleError:
+        raise DataError(f"{where}: SQLAlchemy knows no database {parsed.drivername!r}") from None
+    except ModuleNotFoundError as error:
+        if error.name in OF_THE_EXTRA:
+            raise MissingExtraError(f"reading from {parsed.get_backend_name()}", "sql", error.name) from None
+        raise DataError(f"{where}: its driver is not installed (no module {error.name})") from None
+    except SQLAlchemyError as error:
+        raise DataError(f"{where}: no connection: {one_line(error)}") from None
+    try:
+        with connection:
+            if connection.dialect.name in ("mysql", "mariadb"):
+                # A TIMESTAMP is shown in the session's zone, by default that of the machine the server is on.
+                connection.exec_driver_sql("set time_zone = '+00:00'")
+            yield connection
+    except SQLAlchemyError as error:
+        raise DataError(f"{where}: {one_line(error)}") from None
+
+
+def _expanded(url: str) -> str:
+    """``url`` with ``${NAME}`` replaced from the environment. A value that is a part of the URL, such as a password,
+    is set in the environment as it is, not percent-encoded.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise DataError(
+                f"data.url: the environment variable {match[1]} is not set; set it to what ${{...}} stands for"
+            )
+        text = os.environ[match[1]]
+        a_part = match.start() > 0 and ("@" in url[match.end() :] or "?" in url[: match.start()])
+        return quote(text, safe="") if a_part else text
+
+    return re.sub(r"\$\{(\w+)\}", value, url)
+
+
+def _shown(url: "sqlalchemy.URL") -> str:
+    return mask_url(url.render_as_string(hide_password=True))
+
+
+def _scrubbed(text: str, url: "sqlalchemy.URL") -> str:
+    """What a driver says, without what must not be read: some repeat the whole URL."""
+    shown = _shown(url)
+    text = text.replace(url.render_as_string(hide_password=False), shown)
+    secrets = [str(url.password)] if url.password else []
+    for key, value in url.query.items():
+        if mask_url(f"?{key}=x") != f"?{key}=x":
+            secrets += [value] if isinstance(value, str) else list(value)
+    for secret in sorted({form for s in secrets for form in (s, quote(s, safe=""))} - {""}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _text(value: Any, column: str, relation: str) -> str | None:
+    """A value as exact text: dates in ISO 8601 with microseconds, numbers with all their digits."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "microseconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes | bytearray | memoryview):
+        try:
+            return bytes(value).decode("utf-8")
+        except UnicodeDecodeError:
+            raise DataError(
+                f"{relation}: column {column!r} holds bytes that are no text; read it with a query that makes text of "
+                "it, such as hex(...)"
+            ) from None
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return "|".join(value)  # an array: a multi-valued feature
+    return str(value)
