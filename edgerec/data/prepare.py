@@ -294,18 +294,18 @@ def _cuts(engine: Engine, split: Split) -> tuple[int, int]:
         DataError: no time column, or too few different times to cut at.
     """
     total = engine.count("kept")
-    cuts = [
-        engine.rows(f"select t from (select t, row_number() over (order by t) as n from kept) as timed where n = {n}")
-        for n in (int(total * (1 - split.test - split.validation)) + 1, int(total * (1 - split.test)) + 1)
-    ]
-    times = [rows[0][0] if rows else None for rows in cuts]
-    first = engine.rows("select min(t) from kept")[0][0]
-    if None in times or not first < times[0] < times[1]:
+    places = [int(total * (1 - split.test - split.validation)) + 1, int(total * (1 - split.test)) + 1]
+    rows = engine.rows(
+        "select n, t from (select t, row_number() over (order by t) as n from kept) as timed "
+        f"where n in (1, {places[0]}, {places[1]}) order by n"
+    )
+    times = [t for _, t in rows if t is not None]
+    if len(times) < 3 or not times[0] < times[1] < times[2]:
         raise DataError(
             "the temporal split finds no two times to cut at: give data.columns.time, with more than a few different "
             'times, or use split.kind = "leave-one-out"'
         )
-    return int(times[0]), int(times[1])
+    return int(times[1]), int(times[2])
 
 
 def _describe(recipe: Recipe, data: Data, folder: Path, counts: dict[str, Any]) -> dict[str, Any]:

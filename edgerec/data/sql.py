@@ -89,7 +89,7 @@ class Relation:
             with _stream(connection, statement) as result:
                 keys = list(result.keys())
                 places = [keys.index(name) for name in names]
-                for part in result.partitions():
+                for part in result.partitions(ROWS_AT_ONCE):
                     for row in part:
                         yield [_text(row[place], keys[place], self.name) for place in places]
 
@@ -143,7 +143,7 @@ def _stream(connection: "sqlalchemy.Connection", statement: str) -> "Iterator[sq
     """The result of SQL through a server-side cursor."""
     mysql = connection.dialect.name in ("mysql", "mariadb")
     number = _execute(connection, "select connection_id()").scalar_one() if mysql else None
-    result = _execute(connection, statement, stream_results=True, yield_per=ROWS_AT_ONCE)
+    result = _execute(connection, statement, stream_results=True, max_row_buffer=ROWS_AT_ONCE)
     try:
         yield result
     except BaseException:
