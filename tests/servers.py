@@ -38,7 +38,7 @@ def program(*names: str) -> str:
 def data_folder(user: str) -> Iterator[tuple[Path, list[str]]]:
     """A folder that belongs to who runs the server, and what runs a command as that user until the tests end."""
     folder = Path(tempfile.mkdtemp(prefix="edgerec-server-"))
-    as_user = ["setpriv", "--pdeathsig=INT"]
+    as_user = ["setpriv", "--pdeathsig=TERM"]
     if os.geteuid() == 0:  # neither server runs as root
         shutil.chown(folder, user)
         as_user += [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
@@ -55,7 +55,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, ready: Callable[[], object]) -> Iterator[None]:
+def running(
+    command: Sequence[str], log: Path, ready: Callable[[], object], stop: signal.Signals = signal.SIGTERM
+) -> Iterator[None]:
     """The server while the block runs, from when ``ready`` raises nothing."""
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd="/")
@@ -71,8 +73,7 @@ def running(command: Sequence[str], log: Path, ready: Callable[[], object]) -> I
                 time.sleep(0.1)
         yield
     finally:
-        # To PostgreSQL: do not wait for clients; MariaDB takes it for a TERM.
-        server.send_signal(signal.SIGINT)
+        server.send_signal(stop)
         try:
             server.wait(SECONDS)
         except subprocess.TimeoutExpired:
@@ -134,6 +135,7 @@ def postgresql() -> Iterator[sqlalchemy.URL]:
             "-c", f"unix_socket_directories={folder}", "-c", "timezone=Asia/Tashkent", "-c", "fsync=off",
         ]  # fmt: skip
         maintenance = sqlalchemy.URL.create("postgresql+psycopg", "reader", PASSWORD, "127.0.0.1", port, "postgres")
-        with running(command, folder / "log", lambda: run(maintenance, "select 1")):
+        # PostgreSQL takes TERM for: wait for the clients.
+        with running(command, folder / "log", lambda: run(maintenance, "select 1"), signal.SIGINT):
             run(maintenance, "create database shop")
             yield maintenance.set(database="shop")

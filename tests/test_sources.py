@@ -125,6 +125,9 @@ def test_a_parquet_folder_whose_files_differ_is_told(tmp_path: Path) -> None:
     pd.DataFrame({"user_id": ["u"]}).to_parquet(folder / "b.parquet")
     with pytest.raises(DataError, match=r"b\.parquet: no column 'item_id', which a\.parquet has"):
         open_table(folder)
+    pd.DataFrame({"user_id": ["u"] * 4, "item_id": [2, 3, 4, 5], "t": [None] * 4}).to_parquet(folder / "a.parquet")
+    pd.DataFrame({"user_id": ["u"], "item_id": [1], "t": ["now"]}).to_parquet(folder / "b.parquet")
+    assert prepared(tmp_path / "d", path=str(folder)).info["interactions"] == 5  # an empty column fits any other
     (folder / "b.parquet").write_text("no")
     with pytest.raises(DataError, match=r"b\.parquet: not a Parquet file"):
         open_table(folder)
@@ -183,7 +186,7 @@ def test_a_json_file_that_is_no_gzip_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "folder"])
 def test_item_tables_of_every_kind_are_text_with_lists_joined(kind: str, tmp_path: Path) -> None:
-    records = [{"id": 7, "name": "x", "tags": ["a", "b"]}, {"id": 8, "name": None, "tags": []}, {"id": None}]
+    records = [{"id": 7, "name": "x", "tags": ["a", "b"]}, {"id": 8, "name": None, "tags": ["c"]}, {"id": None}]
     frame = pd.DataFrame(records).astype({"id": "Int64"})
     path = tmp_path / ("t" if kind == "folder" else f"t.{kind}")
     if kind == "folder":
@@ -198,7 +201,7 @@ def test_item_tables_of_every_kind_are_text_with_lists_joined(kind: str, tmp_pat
     assert left_out == 1
     assert list(table["id"]) == ["7", "8"]
     assert list(table["title"]) == ["x", ""]
-    assert list(table["tags"]) == ["a|b", ""]
+    assert list(table["tags"]) == ["a|b", "c"]
 
 
 def test_a_bad_line_of_a_json_item_table_is_told(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ _REASONS = {
 def _scan(table: Table) -> str:
     if table.kind == "parquet":
         files = ", ".join(_literal(file) for file in table.files or [table.path])
-        return f"read_parquet([{files}], hive_partitioning = false)"
+        return f"read_parquet([{files}], union_by_name = true, hive_partitioning = false)"
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in table.columns)
     quote = _literal('"' if table.quoted else "")
     return (

@@ -103,17 +103,21 @@ def _open_folder(folder: Path) -> Table:
     )
     if not files:
         raise DataError(f"{folder}: no .parquet file below this folder")
-    first = _schema(files[0])
-    for file in files[1:]:
+    names = list(_schema(files[0]).names)
+    types: dict[str, tuple[Path, pa.DataType]] = {}
+    for file in files:
         schema = _schema(file)
-        for name in first.names:
+        for name in names:
             if name not in schema.names:
                 raise DataError(f"{file}: no column {name!r}, which {files[0].name} has")
-            one, other = first.field(name).type, schema.field(name).type
+            found = schema.field(name).type
+            if pa.types.is_null(found):  # empty in this file
+                continue
+            first, known = types.setdefault(name, (file, found))
             # A common type would have to be found, and ids that are whole numbers in one file become 1.0.
-            if one != other:
-                raise DataError(f"{file}: column {name!r} is {other}, in {files[0].name} it is {one}; write them alike")
-    return Table(folder, "parquet", list(first.names), files=files)
+            if known != found:
+                raise DataError(f"{file}: column {name!r} is {found}, in {first.name} it is {known}; write them alike")
+    return Table(folder, "parquet", names, files=files)
 
 
 def _hidden(path: Path) -> bool:
