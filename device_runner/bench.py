@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from device_runner.errors import BackendError, HistoryError
 from device_runner.recommender import Recommender
 
 SCHEMA = 1
@@ -37,12 +38,11 @@ def bench(
     ``recommend`` is the whole call on raw ids, ``invoke`` the bare signature on ready inputs. Cold start is measured
     in a fresh process: import of the runtime, load of the bundle, first recommendation; so is the peak memory.
     """
-    if not histories:
-        raise ValueError("no history to measure with")
     before = device_state()
     recommender = Recommender.load(path, backend, threads)
-    # A history without one known item never reaches the model.
-    histories = [h for h in histories if recommender.rows(h)] or list(histories)
+    histories = [h for h in histories if recommender.rows(h)]
+    if not histories:
+        raise HistoryError("no history has an item of the catalogue, so the model would not be measured")
     prepared = [
         {name: value.copy() for name, value in recommender.inputs(recommender.rows(history)).items()}
         for history in histories
@@ -85,9 +85,11 @@ def cold_start(path: str | Path, history: Sequence[str], backend: str, threads: 
         input=json.dumps(list(history)),
         capture_output=True,
         text=True,
-        check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
+    if result.returncode:
+        lines = result.stderr.strip().splitlines()
+        raise BackendError(f"{backend}: the cold start ended with {lines[-1] if lines else result.returncode}")
     return dict(json.loads(result.stdout))
 
 

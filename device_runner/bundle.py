@@ -69,6 +69,11 @@ class Bundle:
         return str(self.manifest["scheme"])
 
     @property
+    def exclude_history(self) -> bool:
+        """Whether items of the history are left out by default."""
+        return bool(self.manifest.get("exclude_history", True))
+
+    @property
     def runtimes(self) -> dict[str, Any]:
         """What was measured on each runtime the file was verified on, by runtime name."""
         return dict(self.manifest.get("runtimes", {}))
@@ -104,7 +109,7 @@ class Bundle:
 
 def _read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     if not path.is_file():
-        raise BundleError(f"{path}: no such file")
+        raise BundleError(f"{path}: {'a folder, not a bundle' if path.is_dir() else 'no such file'}")
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(8)
@@ -151,7 +156,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> byte
 def _manifest(content: bytes, path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: {MANIFEST} is not JSON ({error})") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise BundleError(f"{path}: {MANIFEST} has no format version")
@@ -160,6 +165,8 @@ def _manifest(content: bytes, path: Path) -> dict[str, Any]:
             f"{path}: bundle format {manifest['format']}, this edgerec reads up to {FORMAT_VERSION}; "
             "upgrade with: pip install -U edgerec"
         )
+    if not all(isinstance(manifest.get(key, {}), dict) for key in ("runtimes", "dataset", "quality")):
+        raise BundleError(f"{path}: {MANIFEST} has entries of the wrong kind")
     if not all(isinstance(manifest.get(key), str) for key in ("name", "scheme")):
         raise BundleError(f"{path}: {MANIFEST} lacks the name or the scheme")
     return manifest
@@ -191,7 +198,10 @@ def _lines(members: dict[str, bytes], name: str, path: Path) -> list[str]:
         raise BundleError(f"{path}: {name} is not UTF-8") from None
     if lines.pop() != "":
         raise BundleError(f"{path}: {name} does not end with a line feed")
-    return [_unescape(line) for line in lines]
+    try:
+        return [_unescape(line) for line in lines]
+    except ValueError:
+        raise BundleError(f"{path}: {name} has an illegal escape") from None
 
 
 def _unescape(line: str) -> str:

@@ -22,7 +22,9 @@ BACKEND = click.option(
     show_default=True,
     help="TFLite runtime; auto takes the first installed one that the file was verified on.",
 )
-THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Interpreter threads.")
+THREADS = click.option(
+    "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Interpreter threads."
+)
 
 
 @click.group(cls=Group, context_settings=CONTEXT)
@@ -42,7 +44,11 @@ def main() -> None:
 )
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many items to recommend.")
 @click.option("--exclude", multiple=True, metavar="ITEM", help="An item id never to return; may be repeated.")
-@click.option("--keep-seen", is_flag=True, help="Allow items of the history to be recommended again.")
+@click.option(
+    "--keep-seen/--exclude-seen",
+    default=None,
+    help="Whether items of the history may be recommended again. Default: as the model was measured.",
+)
 @BACKEND
 @THREADS
 @json_option
@@ -51,7 +57,7 @@ def recommend(
     history_path: Path,
     k: int,
     exclude: tuple[str, ...],
-    keep_seen: bool,
+    keep_seen: bool | None,
     backend: str,
     threads: int,
     as_json: bool,
@@ -62,7 +68,7 @@ def recommend(
     """
     history = read_history(history_path)
     recommender = Recommender.load(model, backend, threads)
-    found = recommender.recommend(history, k, exclude, exclude_history=not keep_seen)
+    found = recommender.recommend(history, k, exclude, exclude_history=None if keep_seen is None else not keep_seen)
     if as_json:
         print_json(
             {

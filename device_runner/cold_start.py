@@ -1,14 +1,17 @@
-"""Run as a fresh process by ``bench``: time the import, the load and the first recommendation.
+"""Run as a fresh process by ``bench``: time the import of the runtime (numpy is there), the load and the first
+recommendation.
 
 ``python -m device_runner.cold_start MODEL BACKEND THREADS < history.json`` prints one JSON object (ms, MB).
 """
 
+import importlib
 import json
 import sys
 import time
 from pathlib import Path
 
-import numpy  # noqa: F401  (its import is not the runtime's cost)
+from device_runner.backends import BACKENDS
+from device_runner.recommender import Recommender
 
 CLOCK = time.perf_counter
 
@@ -17,11 +20,6 @@ def main() -> None:
     path, backend, threads = sys.argv[1:]
     history = json.load(sys.stdin)
     start = CLOCK()
-    import importlib
-
-    from device_runner.backends import BACKENDS
-    from device_runner.recommender import Recommender
-
     importlib.import_module(BACKENDS[backend][0])
     imported = CLOCK()
     recommender = Recommender.load(path, backend, int(threads))

@@ -23,8 +23,11 @@ class Group(click.Group):
         except EdgeRecError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))
+        except OSError as error:  # no permission, no space, a file where a folder should be
+            click.echo(f"Error: {error.filename or 'file system'}: {error.strerror or error}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("Interrupted; run the same command again to go on.", err=True)
+            click.echo("Interrupted.", err=True)
             ctx.exit(130)
 
 

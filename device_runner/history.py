@@ -32,7 +32,7 @@ def read_history(path: str | Path) -> list[str]:
 def _from_json(text: str, path: Path) -> list[str]:
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HistoryError(f"{path}: not JSON ({error})") from None
     if isinstance(document, dict):
         document = document.get("history")
@@ -57,7 +57,7 @@ def _from_csv(text: str, path: Path) -> list[str]:
         raise HistoryError(f"{path}: line {reader.line_num}: not CSV ({error})") from None
     if not rows:
         return []
-    header = rows[0][1]
+    header = [name.strip().lower() for name in rows[0][1]]
     column = next((header.index(name) for name in ITEM_COLUMNS if name in header), None)
     if column is None:
         if len(header) > 1:

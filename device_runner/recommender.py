@@ -79,7 +79,7 @@ class Recommender:
         history: Sequence[str],
         k: int = 10,
         exclude: Iterable[str] | None = None,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
     ) -> Recommendations:
         """The ``k`` best items after ``history``.
 
@@ -88,7 +88,8 @@ class Recommender:
                 not in the catalogue are skipped and counted.
             k: how many; the list is shorter only when fewer items remain.
             exclude: raw ids never to return.
-            exclude_history: never return an item of the history.
+            exclude_history: never return an item of the history. By default as the model was measured: true, unless
+                its data set keeps repeated interactions.
 
         Returns:
             The items, best first. With no known event, the most popular ones (score 0).
@@ -97,7 +98,7 @@ class Recommender:
             raise ValueError(f"k is {k}; ask for at least one item")
         rows = self.rows(history)
         banned = set(self.rows(exclude)) if exclude is not None else set()
-        if exclude_history:
+        if self.bundle.exclude_history if exclude_history is None else exclude_history:
             banned.update(rows)
         unknown = len(history) - len(rows)
         if not rows:

@@ -19,7 +19,7 @@ from converters.verify import Verification
 from device_runner import Recommender
 from device_runner.backends import installed_backends
 from device_runner.bench import bench
-from device_runner.bundle import Contract
+from device_runner.bundle import CARD, Contract
 from device_runner.ranking import overlap
 from edgerec.artifact import fingerprint, is_current, new_folder, write_file
 from edgerec.baselines import BASELINES
@@ -61,9 +61,16 @@ class Run:
         if not is_current(folder, self._dataset_key):
             prepare(self.recipe, folder, self._dataset_key, self.progress.say)
         dataset = Dataset.load(folder)
-        if not len(dataset.targets("validation")):
+        missing = [part for part in ("validation", "test") if not len(dataset.targets(part))]
+        if missing or max(map(len, dataset.training_histories())) < 2:
+            need = (
+                "users with four or more events (two to train on, one to validate, one to test)"
+                if self.recipe.split.kind == "leave-one-out"
+                else "users with two or more events before the cuts, and some with events before and after each"
+            )
             raise DataError(
-                f"{dataset.name}: no user has three or more events, so nothing is left to validate and test on"
+                f"{dataset.name}: nothing to {' and '.join(missing or ['train on'])}: a "
+                f"{self.recipe.split.kind} split needs {need}"
             )
         return dataset
 
@@ -73,7 +80,7 @@ class Run:
         folder = self.folder / "trained"
         if not is_current(folder, self._trained_key):
             dataset = self.dataset
-            recommender = SequenceRecommender(self.recipe.model, dataset.items)
+            recommender = SequenceRecommender(self.recipe.model, dataset.items, dataset.split_fingerprint)
             self._fit(recommender, folder, self._trained_key, "train")
         return folder
 
@@ -108,31 +115,35 @@ class Run:
         return made
 
     def report(self) -> dict[str, Any]:
-        """Write ``report.json`` and ``report.html`` and return the report.
-
-        Raises:
-            GateError: the last scheme's file falls short of ``[gate]``; the report is written all the same.
-        """
+        """Write ``report.json``, ``report.html`` and ``MODEL_CARD.md``, and return the report."""
         path = self.folder / "report.json"
         bundles = self.bundles
         hashes = [hashlib.sha256(bundle.read_bytes()).hexdigest() for bundle in bundles.values()]
-        key = fingerprint([hashes, self.recipe.report.model_dump(), self.recipe.gate.model_dump()])
+        key = fingerprint(
+            [hashes, device_runner.__version__, self.recipe.report.model_dump(), self.recipe.gate.model_dump()]
+        )
         old = json.loads(path.read_text()) if path.is_file() else {}
-        if old.get("made_from") == key and (self.folder / "report.html").is_file():
+        if old.get("made_from") == key and all((self.folder / name).is_file() for name in ("report.html", CARD)):
             report = old
             self.progress.say("everything is up to date")
         else:
             report = {"schema": 1, "version": device_runner.__version__, "made_from": key, **self._measure(bundles)}
             write_report(report, self.folder)
         write_file(self.folder / "recipe.json", dump_recipe(self.recipe) + "\n")
+        return dict(report)
+
+    @staticmethod
+    def check_gate(report: dict[str, Any]) -> None:
+        """Raise ``GateError`` when the last scheme's file falls short of ``[gate]``."""
         if report["gate"]["failed"]:
             raise GateError("gate not met: " + "; ".join(report["gate"]["failed"]))
-        return dict(report)
 
     @cached_property
     def _dataset_key(self) -> str:
         data = self.recipe.data
-        return fingerprint([data.model_dump(), self.recipe.split.model_dump(), source_fingerprint(data)])
+        return fingerprint(
+            [device_runner.__version__, data.model_dump(), self.recipe.split.model_dump(), source_fingerprint(data)]
+        )
 
     @cached_property
     def _trained_key(self) -> str:
@@ -191,6 +202,7 @@ class Run:
             facts = {
                 "dataset": {"name": dataset.name, "split_fingerprint": dataset.split_fingerprint},
                 "edgerec": device_runner.__version__,
+                "exclude_history": dataset.exclude_seen,
             }
             reference = recommender.score(list(padded))
             converted = convert(

@@ -29,7 +29,7 @@ DatabaseUrl = Annotated[str, PlainSerializer(mask_url)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Columns(Section):
@@ -66,7 +66,8 @@ class FeatureTable(Section):
 
 
 class Data(Section):
-    name: str = Field("dataset", description="name of the data set in reports")
+    # It becomes part of file names.
+    name: str = Field("dataset", pattern=r"^\w[\w .-]*$", description="name of the data set in reports")
     source: Literal["table", "sql", "movielens", "grocery"] = "table"
     path: str | None = Field(
         None,
@@ -205,7 +206,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: absent file, no TOML, unknown key, wrong type or combination; names file and key.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -280,7 +281,7 @@ def _names_at(location: list[str]) -> list[str]:
 def _line_of(path: Path, location: list[str]) -> str:
     """``":LINE"`` of the key in the file, or ``""`` when it came from --set or a default."""
     section = ""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         if header := re.match(r"\s*\[([\w.\-]+)\]", line):
             section = header[1]
             if section == ".".join(location):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runner import BackendError, Bundle, BundleError, Recommender
+from device_runner import BackendError, Bundle, BundleError, HistoryError, Recommender
 from device_runner.backends import installed_backends
 from device_runner.bench import bench
 from edgerec.pipeline import Run
@@ -136,6 +136,11 @@ def test_a_flatbuffer_that_the_runtime_cannot_read_is_told(bundle: Path, tmp_pat
     broken.write_bytes(bundle_bytes(head + bytes(500), "x", "int8", good.contract, good.items[1:], facts=facts))
     with pytest.raises((BackendError, BundleError), match=r"broken\.tflite"):
         Recommender.load(broken)
+
+
+def test_bench_refuses_histories_that_never_reach_the_model(bundle: Path) -> None:
+    with pytest.raises(HistoryError, match="no history has an item of the catalogue"):
+        bench(bundle, [["unknown"], []])
 
 
 def test_bench_measures_the_call_the_invoke_and_a_cold_start(bundle: Path, history: list[str]) -> None:

@@ -10,10 +10,11 @@ from converters.schemes import SCHEMES
 from converters.sizes import bundle_sizes
 from converters.verify import verify
 from device_runner import Bundle, Recommender
-from edgerec.errors import GateError
-from edgerec.evaluation.device import evaluate_bundle
+from edgerec.errors import DataError, GateError
+from edgerec.evaluation.device import check_split, evaluate_bundle
 from edgerec.pipeline import UNPRUNED, Run, load_evaluation
 from edgerec.progress import Progress
+from edgerec.recipe import Recipe
 from edgerec.recommenders import SequenceRecommender
 
 
@@ -77,6 +78,43 @@ def test_running_again_does_nothing(small_run: Run, purchases: Path, monkeypatch
     assert after == before
 
 
+def test_a_model_of_another_split_is_not_evaluated(small_run: Run, purchases: Path, tmp_path: Path) -> None:
+    other = Run(small_recipe(purchases, data={"min_item_users": 9}), tmp_path, Progress()).dataset
+    with pytest.raises(DataError, match="figures of different splits cannot be compared"):
+        evaluate_bundle(Recommender.load(small_run.bundles["int8"]), other.targets("test"), other)
+    with pytest.raises(DataError, match="made from split"):
+        check_split(small_run.trained, SequenceRecommender.load(small_run.trained).split_fingerprint, other)
+
+
+@pytest.mark.slow
+def test_where_repeats_are_kept_the_bundle_recommends_what_it_was_measured_on(purchases: Path, tmp_path: Path) -> None:
+    """A data set with repeated purchases: seen items may come back, in the evaluation and by default on the device."""
+    recipe = small_recipe(
+        purchases,
+        data={"repeats": "all"},
+        model={"encoder": "mean"},
+        train={"epochs": 1},
+        prune={"enabled": False},
+        convert={"schemes": ["float32"]},
+    )
+    run = Run(recipe, tmp_path, Progress())
+    loaded = Recommender.load(run.bundles["float32"])
+    targets = run.dataset.targets("test")
+    history = [loaded.bundle.items[row] for row in targets.histories[0]]
+    shown = [loaded.rows([entry.item])[0] for entry in loaded.recommend(history)]
+    assert shown == load_evaluation(run.bundles["float32"].parent, run.dataset.items).top[0].tolist()
+    assert set(history) & {entry.item for entry in loaded.recommend(history, k=1000)}
+    assert not set(history) & {entry.item for entry in loaded.recommend(history, k=1000, exclude_history=True)}
+
+
+def test_too_little_to_train_on_is_told_before_any_training(tmp_path: Path) -> None:
+    rows = "".join(f"u{user},i{item},{item}\n" for user in range(9) for item in range(3))
+    (tmp_path / "t.csv").write_text("user_id,item_id,t\n" + rows)
+    recipe = Recipe.model_validate({"data": {"path": str(tmp_path / "t.csv"), "columns": {"time": "t"}}})
+    with pytest.raises(DataError, match=r"nothing to train on.*four or more events"):
+        _ = Run(recipe, tmp_path / "run", Progress()).trained
+
+
 def test_a_gate_that_is_not_met_names_what_fell_short(
     small_run: Run, purchases: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +122,7 @@ def test_a_gate_that_is_not_met_names_what_fell_short(
     gate = {"max_bytes": 1000, "min_overlap": 0.1}
     kept = (small_run.folder / "report.json").read_bytes(), (small_run.folder / "report.html").read_bytes()
     with pytest.raises(GateError, match=r"int8: bytes is \d+, at most 1000 is asked$"):
-        Run(small_recipe(purchases, gate=gate), small_run.folder, Progress()).report()
+        Run.check_gate(Run(small_recipe(purchases, gate=gate), small_run.folder, Progress()).report())
     (small_run.folder / "report.json").write_bytes(kept[0])
     (small_run.folder / "report.html").write_bytes(kept[1])
 

@@ -167,6 +167,37 @@ def test_titles_come_from_the_template(small_run) -> None:
     assert titles["1082185"] == "BANANAS (National)"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id,name\n1,A,\n", "items.csv: line 2: 3 values for 2 columns"),
+        ("id,name\n1,A\n2\n", "items.csv: line 3: 1 values for 2 columns"),
+        ('id,name\n1,"A\n', "items.csv: line 2: cannot be read"),
+    ],
+)
+def test_an_item_table_whose_values_would_shift_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    items = {"path": str(write(tmp_path / "items.csv", text)), "id": "id", "title": "name"}
+    with pytest.raises(DataError) as caught:
+        dataset_of(write(tmp_path / "t.csv", ROWS), tmp_path / "d", items=items)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("title", ["{name", "{name:>9}", "{name!r}"])
+def test_a_title_template_that_is_none_is_told(tmp_path: Path, title: str) -> None:
+    items = {"path": str(write(tmp_path / "items.csv", "id,name\n02,B\n")), "id": "id", "title": title}
+    with pytest.raises(DataError, match=r"data\.items\.title"):
+        dataset_of(write(tmp_path / "t.csv", ROWS), tmp_path / "d", items=items)
+
+
+def test_columns_called_id_or_title_are_features_like_others(tmp_path: Path) -> None:
+    table = write(tmp_path / "items.csv", "sku,id,title,name\n02,x,y,Two\n02,again,,\n,none,,\n")
+    dataset = dataset_of(
+        write(tmp_path / "t.csv", ROWS), tmp_path / "d", items={"path": str(table), "id": "sku", "title": "name"}
+    )
+    (line,) = dataset.item_table.to_dict("records")
+    assert (line["title"], line["id"], line["feature_title"]) == ("Two", "x", "y")
+
+
 def test_a_missing_title_column_is_told(purchases: Path, tmp_path: Path) -> None:
     recipe = small_recipe(purchases, data={"items": {"path": str(purchases / "products.csv"), "id": "product_id",
                                                      "title": "name"}})  # fmt: skip

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from device_runner.ranking import overlap, top_rows
+from edgerec.baselines.popularity import Popularity
 from edgerec.data.dataset import Targets
 from edgerec.evaluation.precision import average_precision
 from edgerec.evaluation.ranking import (
@@ -17,7 +18,6 @@ from edgerec.evaluation.ranking import (
     evaluate,
     mask_scores,
     ndcg_drop,
-    popularity_scorer,
     rank_of,
 )
 
@@ -150,7 +150,7 @@ def test_ndcg_drop_is_paired_and_its_interval_holds_it() -> None:
 def test_popularity_leaves_out_the_history_and_is_charged_for_cold_targets(small_run) -> None:
     dataset = small_run.dataset
     targets = dataset.targets("test")
-    result = evaluate(popularity_scorer(dataset), targets, dataset)
+    result = evaluate(Popularity.fit(dataset).score, targets, dataset)
     for history, item, rank, top in zip(targets.histories, targets.items, result.ranks, result.top, strict=True):
         assert not set(history) & set(top)
         # Rows are in order of popularity: the rank is the row less the seen rows before it.

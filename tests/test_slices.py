@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_dataset
 
+from edgerec.baselines.popularity import Popularity
 from edgerec.data.dataset import Targets
+from edgerec.data.features import fit_feature
 from edgerec.evaluation.lists import diversity, list_figures, novelty, popularity_lift
-from edgerec.evaluation.ranking import NEVER, Evaluation, evaluate, ndcg_drop, popularity_scorer
+from edgerec.evaluation.ranking import NEVER, Evaluation, evaluate, ndcg_drop
 from edgerec.evaluation.slices import by_slice, members, tiers
 
 
@@ -38,7 +40,7 @@ def test_each_target_is_in_one_slice_of_a_kind(tmp_path_factory, lengths: list[i
 def test_slices_add_up_to_the_whole_and_stand_within_their_intervals(small_run) -> None:
     dataset = small_run.dataset
     targets = dataset.targets("test")
-    result = evaluate(popularity_scorer(dataset), targets, dataset)
+    result = evaluate(Popularity.fit(dataset).score, targets, dataset)
     for rows in by_slice(result, targets, dataset).values():
         assert sum(row["targets"] for row in rows) == len(targets)
         for figure in ("ndcg@10", "hr@10"):
@@ -113,15 +115,23 @@ def test_diversity_is_the_share_of_features_that_differ() -> None:
             "brand": ["p", "p", "q"],
         }
     )
+    features = [
+        fit_feature("sku", "categorical", table["sku"]),
+        fit_feature("price", "numeric", table["price"]),
+        fit_feature("genres", "multi", table["genres"]),
+        fit_feature("brand", "categorical", table["brand"]),
+    ]
     # a and b: (1/2 + 0) / 2; a and c: (1 + 1) / 2, b and c likewise.
-    assert diversity(np.array([[1, 2, 0]]), table) == pytest.approx(0.25)
-    assert diversity(np.array([[1, 2, 3], [1, 2, 0]]), table) == pytest.approx(((0.25 + 1 + 1) / 3 + 0.25) / 2)
-    assert diversity(np.array([[1, 0, 0]]), table) is None
-    assert diversity(np.array([[1, 2, 3]]), table[["item_row", "item_id", "sku", "price"]]) is None
+    assert diversity(np.array([[1, 2, 0]]), table, features) == pytest.approx(0.25)
+    assert diversity(np.array([[1, 2, 3], [1, 2, 0]]), table, features) == pytest.approx(
+        ((0.25 + 1 + 1) / 3 + 0.25) / 2
+    )
+    assert diversity(np.array([[1, 0, 0]]), table, features) is None
+    assert diversity(np.array([[1, 2, 3]]), table, features[:2]) is None
 
 
 def test_lists_without_features_have_no_diversity(tmp_path: Path) -> None:
     dataset = tiny_dataset(tmp_path, [[1, 2, 3], [4, 3, 2], [2, 1, 4]])
     targets = dataset.targets("test")
-    result = evaluate(popularity_scorer(dataset), targets, dataset)
+    result = evaluate(Popularity.fit(dataset).score, targets, dataset)
     assert set(list_figures(result, targets, dataset)) == {"popularity_lift", "novelty"}

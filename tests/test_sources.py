@@ -15,7 +15,7 @@ import pytest
 from edgerec.artifact import fingerprint
 from edgerec.data.dataset import Dataset
 from edgerec.data.prepare import prepare
-from edgerec.data.source import open_table, read_feature_table, source_fingerprint
+from edgerec.data.source import ID, open_table, read_feature_table, source_fingerprint
 from edgerec.errors import DataError, RecipeError
 from edgerec.recipe import Data, FeatureTable, Recipe, load_recipe
 
@@ -199,7 +199,7 @@ def test_item_tables_of_every_kind_are_text_with_lists_joined(kind: str, tmp_pat
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
     table, left_out = read_feature_table(FeatureTable(path=str(path), id="id", title="name"), "data.items")
     assert left_out == 1
-    assert list(table["id"]) == ["7", "8"]
+    assert list(table[ID]) == ["7", "8"]
     assert list(table["title"]) == ["x", ""]
     assert list(table["tags"]) == ["a|b", "c"]
 

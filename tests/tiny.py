@@ -48,5 +48,6 @@ def tiny_dataset(
         "name": "tiny", "users": len(users), "items": items, "interactions": len(events), "repeats": "first",
         "split": "leave-one-out", "split_fingerprint": "tiny", **info,
     }  # fmt: skip
+    (folder / "features.json").write_text(json.dumps({"items": [], "users": []}))
     (folder / "dataset.json").write_text(json.dumps(described))
     return Dataset.load(folder)

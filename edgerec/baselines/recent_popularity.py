@@ -1,11 +1,11 @@
 """The most popular items of the last days: the strong form of popularity where taste moves with time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from edgerec.baselines.popularity import Popularity
 from edgerec.data.dataset import TRAIN, Dataset
 
 TICKS_A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000}
@@ -14,16 +14,11 @@ RECENT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class RecentPopularity:
+class RecentPopularity(Popularity):
     """Scores items by their training interactions late in the training period, whatever the history.
 
     Items without any tie at 0, so that those more popular over all time (lower rows) come first among them.
-
-    Attributes:
-        interactions: float32 [N + 1], by row.
     """
-
-    interactions: np.ndarray
 
     @classmethod
     def fit(cls, dataset: Dataset, days: float = 28) -> "RecentPopularity":
@@ -37,10 +32,6 @@ class RecentPopularity:
         recent = _is_recent(times, TICKS_A_DAY.get(dataset.info.get("time_unit") or ""), days)
         counts = np.bincount(dataset.events[training][recent], minlength=dataset.items + 1)
         return cls(counts.astype(np.float32))
-
-    def score(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        """float32 [n, N + 1]."""
-        return np.tile(self.interactions, (len(histories), 1))
 
 
 def _is_recent(times: np.ndarray, ticks_a_day: int | None, days: float) -> np.ndarray:

@@ -89,12 +89,13 @@ def report(run: "Run", as_json: bool) -> None:
 def _show_report(run: "Run", report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(report)
-        return
-    from edgerec.report.terminal import print_report
+    else:
+        from edgerec.report.terminal import print_report
 
-    print_report(report)
-    click.echo(f"\nreport  {run.folder / 'report.html'}")
-    click.echo(f"ship    {run.folder / report['variants'][-1]['file']}")
+        print_report(report)
+        click.echo(f"\nreport  {run.folder / 'report.html'}")
+        click.echo(f"ship    {run.folder / report['variants'][-1]['file']}")
+    run.check_gate(report)
 
 
 @main.group()
@@ -238,7 +239,8 @@ def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evalu
     """Evaluate a baseline by its name, a model folder, or a bundle."""
     from device_runner import Recommender
     from edgerec.baselines import BASELINES
-    from edgerec.evaluation.device import evaluate_bundle
+    from edgerec.errors import DataError
+    from edgerec.evaluation.device import check_split, evaluate_bundle
     from edgerec.evaluation.ranking import evaluate as evaluate_scorer
     from edgerec.progress import Progress
     from edgerec.recommenders import SequenceRecommender
@@ -247,7 +249,11 @@ def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evalu
         if str(model) in BASELINES:
             return evaluate_scorer(BASELINES[str(model)](dataset).score, targets, dataset, bar.advance)
         if model.is_dir():
-            return evaluate_scorer(SequenceRecommender.load(model).score, targets, dataset, bar.advance)
+            recommender = SequenceRecommender.load(model)
+            check_split(model, recommender.split_fingerprint, dataset)
+            return evaluate_scorer(recommender.score, targets, dataset, bar.advance)
+        if not model.exists():
+            raise DataError(f"{model}: no such bundle or model folder, and no baseline ({', '.join(BASELINES)})")
         return evaluate_bundle(Recommender.load(model), targets, dataset, bar.advance)
 
 

@@ -45,9 +45,9 @@ class Dataset:
         """
         try:
             info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            table = pq.read_table(folder / "interactions.parquet", columns=["user_row", "item_row", "part"])
+        except (OSError, ValueError):
             raise DataError(f"{folder}: no data set here; make one with: edgerec data prepare") from None
-        table = pq.read_table(folder / "interactions.parquet", columns=["user_row", "item_row", "part"])
         users = table["user_row"].to_numpy()
         return cls(
             folder,

@@ -33,6 +33,10 @@ class Feature:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def values(self, cell: object) -> list[str]:
+        """The categories in one cell of the table, none where it is missing."""
+        return _parts(cell, self.separator if self.kind == "multi" else None)
+
     def encode(self, values: pd.Series) -> np.ndarray:
         """Codes or scaled values of a column.
 
@@ -49,7 +53,7 @@ class Feature:
             return np.array(codes, np.int32)
         encoded = np.zeros((len(values), 1 + len(code)), np.float32)
         for line, value in zip(encoded, values, strict=True):
-            for part in _parts(value, self.separator):
+            for part in self.values(value):
                 line[code.get(part, UNKNOWN)] = 1
             line[UNKNOWN] = not line[1:].any()
         return encoded

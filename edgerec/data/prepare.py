@@ -15,7 +15,7 @@ from edgerec.artifact import new_folder, write_file
 from edgerec.data.dataset import split_fingerprint
 from edgerec.data.engine import DuckEngine, Engine
 from edgerec.data.features import fit_feature, guess_kind
-from edgerec.data.source import open_source, read_feature_table, require_columns, resolve_builtin
+from edgerec.data.source import ID, open_source, read_feature_table, require_columns, resolve_builtin
 from edgerec.errors import DataError
 from edgerec.recipe import Data, Recipe, Split
 
@@ -63,7 +63,9 @@ def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
         finally:
             engine.close()
             shutil.rmtree(scratch)
-        info = _describe(recipe, data, new, {"rejected": rejected, "time_unit": time_unit, **counts, **split_counts})
+        info = _describe(
+            recipe, data, new, say, {"rejected": rejected, "time_unit": time_unit, **counts, **split_counts}
+        )
         write_file(new / "dataset.json", json.dumps(info, indent=2, ensure_ascii=False) + "\n")
     say(
         f"{info['users']:,} users, {info['items']:,} items, {info['interactions']:,} interactions, "
@@ -308,10 +310,10 @@ def _cuts(engine: Engine, split: Split) -> tuple[int, int]:
     return int(times[1]), int(times[2])
 
 
-def _describe(recipe: Recipe, data: Data, folder: Path, counts: dict[str, Any]) -> dict[str, Any]:
+def _describe(recipe: Recipe, data: Data, folder: Path, say: Say, counts: dict[str, Any]) -> dict[str, Any]:
     """Join the feature tables to the kept ids, and sum the Dataset up."""
-    items, item_features = _join_features(folder / "items.parquet", data.items, "data.items", "item_id")
-    users, user_features = _join_features(folder / "users.parquet", data.users, "data.users", "user_id")
+    items, item_features = _join_features(folder / "items.parquet", data.items, "data.items", "item_id", say)
+    users, user_features = _join_features(folder / "users.parquet", data.users, "data.users", "user_id", say)
     learned = {"items": item_features, "users": user_features}
     write_file(folder / "features.json", json.dumps(learned, indent=1, ensure_ascii=False) + "\n")
     events = pq.read_table(folder / "interactions.parquet")
@@ -330,21 +332,27 @@ def _describe(recipe: Recipe, data: Data, folder: Path, counts: dict[str, Any]) 
     }
 
 
-def _join_features(path: Path, table: Any, section: str, key: str) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+def _join_features(
+    path: Path, table: Any, section: str, key: str, say: Say
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Join a feature table to the ids in ``path``, and learn its features from the ids that are trained on."""
     frame = pd.read_parquet(path)
     if table is None:
         return frame, []
-    features, _ = read_feature_table(table, section)
+    features, left_out = read_feature_table(table, section)
     clash = sorted(set(features.columns) & set(frame.columns))
     features = features.rename(columns={name: f"feature_{name}" for name in clash})
-    joined = frame.merge(features, how="left", left_on=key, right_on="id", validate="one_to_one").drop(columns=["id"])
+    joined = frame.merge(features, how="left", left_on=key, right_on=ID, validate="one_to_one")
+    matched = int(joined[ID].notna().sum())
+    if left_out or matched < len(joined):
+        say(f"{section}: {matched:,} of {len(joined):,} ids found; {left_out:,} lines without an id or with one again")
+    joined = joined.drop(columns=[ID])
     if "title" in joined:
         joined["title"] = joined["title"].fillna("")
     temporary = path.with_suffix(".tmp")
     joined.to_parquet(temporary, index=False)
     temporary.replace(path)
-    names = [name for name in features.columns if name not in {"id", "title", *table.ignore}]
+    names = [name for name in features.columns if name not in {ID, "title", *table.ignore}]
     unknown = sorted({*table.multi, *(table.numeric or ()), *table.ignore} - set(features.columns))
     if unknown:
         raise DataError(f"{section}: no column {', '.join(unknown)}; the table has {', '.join(names)}")

@@ -22,6 +22,8 @@ from edgerec.errors import DataError, MissingExtraError
 from edgerec.recipe import Columns, Data, FeatureTable
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+# The id's column in a feature table that was read; no table's own column is called so.
+ID = "(id)"
 JSON_LINES = (".jsonl", ".ndjson")
 KNOWN = ".csv, .tsv, .jsonl, .ndjson (also .gz), .parquet or a folder of .parquet files"
 
@@ -189,7 +191,7 @@ def require_columns(table: Table, wanted: dict[str, str | None]) -> None:
 
 
 def read_feature_table(table: FeatureTable, section: str) -> tuple[pd.DataFrame, int]:
-    """An item or user table as text: columns ``id``, ``title`` (items) and the features, one line an id.
+    """An item or user table as text: columns ``ID``, ``title`` (items) and the features, one line an id.
 
     ``table.title`` is a column, or a template such as ``"{product_type} ({brand})"``.
 
@@ -197,7 +199,7 @@ def read_feature_table(table: FeatureTable, section: str) -> tuple[pd.DataFrame,
         The table and how many lines were left out because their id was missing or came before.
     """
     opened = open_source(table)
-    fields = [name for _, name, _, _ in string.Formatter().parse(table.title or "") if name]
+    fields = _template_fields(table.title or "", section)
     wanted: dict[str, str | None] = {f"{section}.id": table.id}
     wanted.update({f"{section}.title": name for name in fields or filter(None, [table.title])})
     require_columns(opened, wanted)
@@ -214,8 +216,19 @@ def read_feature_table(table: FeatureTable, section: str) -> tuple[pd.DataFrame,
             if fields
             else kept[table.title].fillna("")
         )
-        features = features.drop(columns=[table.title], errors="ignore").assign(title=list(titles))
-    return features.assign(id=kept[table.id]), len(frame) - len(kept)
+        features = features.drop(columns=[table.title], errors="ignore")
+        features = features.rename(columns={"title": "feature_title"}).assign(title=list(titles))
+    return features.assign(**{ID: kept[table.id]}), len(frame) - len(kept)
+
+
+def _template_fields(title: str, section: str) -> list[str]:
+    try:
+        parts = list(string.Formatter().parse(title))
+    except ValueError as error:
+        raise DataError(f"{section}.title: {title!r} is no template: {error}") from None
+    if any(spec or conversion for _, _, spec, conversion in parts):
+        raise DataError(f"{section}.title: {title!r}: a template takes plain {{column}} only")
+    return [name for _, name, _, _ in parts if name]
 
 
 def _read_whole(table: Table) -> pd.DataFrame:
@@ -232,22 +245,38 @@ def _read_whole(table: Table) -> pd.DataFrame:
         if rejected:
             raise DataError(f"{table.path}: line {rejected[0][0]}: {rejected[0][1]}")
         return frame
-    try:
-        frame = pd.read_csv(
-            table.path,
-            sep=table.delimiter,
-            engine="c" if len(table.delimiter) == 1 else "python",
-            names=None if table.header else table.columns,
-            header=0 if table.header else None,
-            quoting=csv.QUOTE_MINIMAL if table.quoted else csv.QUOTE_NONE,
-            dtype="string",
-            encoding="utf-8-sig" if table.encoding == "utf-8" else table.encoding,
-            keep_default_na=False,
-            na_values=[""],
-        )
-    except (ValueError, OSError) as error:
-        raise DataError(f"{table.path}: cannot be read: {error}") from None
+    frame = pd.DataFrame(_text_rows(table), columns=table.columns, dtype="string")
     return join_genres(frame) if table.path.name == "u.item" else frame
+
+
+def _text_rows(table: Table) -> list[list[str | None]]:
+    """The records of a text table, ``None`` for an empty value; a record of another length is an error, as its values
+    would stand under the wrong names.
+    """
+    encoding = "utf-8-sig" if table.encoding == "utf-8" else table.encoding
+    opener = gzip.open if table.path.suffix == ".gz" else open
+    rows: list[list[str | None]] = []
+    line = 0
+    try:
+        with opener(table.path, "rt", encoding=encoding, newline="") as file:
+            if table.quoted:
+                reader = csv.reader(file, delimiter=table.delimiter, strict=True)
+                records = ((reader.line_num, record) for record in reader)
+            else:
+                texts = (text.rstrip("\r\n") for text in file)
+                records = ((n, text.split(table.delimiter)) for n, text in enumerate(texts, 1))
+            for line, record in records:
+                if (line == 1 and table.header) or record in ([], [""]):
+                    continue
+                if len(record) != len(table.columns):
+                    raise DataError(
+                        f"{table.path}: line {line}: {len(record)} values for {len(table.columns)} columns; "
+                        "quote values that hold the delimiter"
+                    )
+                rows.append([value or None for value in record])
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table.path}: line {line + 1}: cannot be read: {error}") from None
+    return rows
 
 
 def _texts(column: pd.Series) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +10,19 @@ from device_runner import Recommender
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.errors import DataError
 from edgerec.evaluation.ranking import NEVER, TOP, Evaluation, evaluate
+
+
+def check_split(model: Path, split_fingerprint: str | None, dataset: Dataset) -> None:
+    """Refuse a model of another split: it may have been trained on what it would be tested on.
+
+    Raises:
+        DataError: the fingerprints differ.
+    """
+    if split_fingerprint != dataset.split_fingerprint:
+        raise DataError(
+            f"{model}: made from split {split_fingerprint}, the data set {dataset.name} has "
+            f"{dataset.split_fingerprint}; figures of different splits cannot be compared"
+        )
 
 
 def evaluate_bundle(
@@ -22,10 +36,12 @@ def evaluate_bundle(
     The lists are those that ``recommend`` would show; only the places behind them come from ``item_scores``.
 
     Raises:
-        DataError: the bundle's vocabulary is not the data set's.
+        DataError: the bundle was trained on another split, or its vocabulary is not the data set's.
     """
-    if recommender.bundle.items[1:] != list(dataset.item_table["item_id"]):
-        raise DataError(f"{recommender.bundle.path}: its items are not those of the data set {dataset.name}")
+    bundle = recommender.bundle
+    check_split(bundle.path, bundle.manifest.get("dataset", {}).get("split_fingerprint"), dataset)
+    if bundle.items[1:] != list(dataset.item_table["item_id"]):
+        raise DataError(f"{bundle.path}: its items are not those of the data set {dataset.name}")
 
     def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack([recommender.item_scores(history.tolist()) for history in histories])

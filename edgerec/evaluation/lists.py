@@ -1,5 +1,6 @@
 """What the top-10 lists are like, whatever they hit: how popular, how surprising, how varied."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -7,11 +8,9 @@ import pandas as pd
 from scipy import sparse
 
 from edgerec.data.dataset import TRAIN, Dataset, Targets
+from edgerec.data.features import Feature
 from edgerec.evaluation.ranking import Evaluation
 
-# Columns of the item table that say nothing about what an item is like.
-NO_FEATURES = ("item_row", "item_id", "title", "interactions")
-SEPARATOR = "|"
 BATCH = 4096
 
 
@@ -23,7 +22,7 @@ def list_figures(evaluation: Evaluation, targets: Targets, dataset: Dataset) -> 
     figures = {
         "popularity_lift": popularity_lift(evaluation.top, targets, dataset),
         "novelty": novelty(evaluation.top, dataset),
-        "diversity": diversity(evaluation.top, dataset.item_table),
+        "diversity": diversity(evaluation.top, dataset.item_table, dataset.features("items")),
     }
     return {name: value for name, value in figures.items() if value is not None}
 
@@ -60,7 +59,7 @@ def novelty(top: np.ndarray, dataset: Dataset) -> float | None:
     return float(-np.log2(np.maximum(owners[listed], 1) / dataset.users).mean()) if len(listed) else None
 
 
-def diversity(top: np.ndarray, item_table: pd.DataFrame) -> float | None:
+def diversity(top: np.ndarray, item_table: pd.DataFrame, features: Sequence[Feature]) -> float | None:
     """Intra-list diversity: mean distance of the pairs of a list ``top`` int [n, k], then mean over lists.
 
     The distance of two items is the mean over feature columns of 1 - Jaccard of their value sets: 0 or 1 for a plain
@@ -69,8 +68,8 @@ def diversity(top: np.ndarray, item_table: pd.DataFrame) -> float | None:
     """
     columns = [
         matrix
-        for name in item_table.columns
-        if name not in NO_FEATURES and (matrix := _values(item_table[name])) is not None
+        for feature in features
+        if feature.kind != "numeric" and (matrix := _values(item_table[feature.name], feature)) is not None
     ]
     pairs = np.array(list(combinations(range(top.shape[1]), 2)), np.int64).reshape(-1, 2)
     if not columns:
@@ -100,16 +99,9 @@ def _distances(first: np.ndarray, second: np.ndarray, columns: list[sparse.csr_m
     return np.where(defined, total / np.maximum(counted, 1), np.nan)
 
 
-def _values(column: pd.Series) -> sparse.csr_matrix | None:
-    """Which values each row has, sparse 0/1 [N + 1, values], row 0 empty; ``None`` if the column is no feature."""
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return None
-    present = column.notna().to_numpy()
-    texts = [str(value) for value in column[present]]
-    rows = np.flatnonzero(present) + 1
-    cells = sorted(
-        {(row, value) for row, text in zip(rows, texts, strict=True) for value in text.split(SEPARATOR) if value}
-    )
+def _values(column: pd.Series, feature: Feature) -> sparse.csr_matrix | None:
+    """Which values each row has, sparse 0/1 [N + 1, values], row 0 empty; ``None`` if it is an id."""
+    cells = sorted({(row, value) for row, cell in enumerate(column, 1) for value in feature.values(cell)})
     codes, names = pd.factorize(np.array([value for _, value in cells], object))
     if len(names) == len(cells):
         return None

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from device_runner.ranking import top_rows
-from edgerec.baselines.popularity import Popularity
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.evaluation import bootstrap
 from edgerec.evaluation.precision import average_precision
@@ -132,8 +131,3 @@ def ndcg_drop(reference: Evaluation, other: Evaluation, seed: int = 0) -> tuple[
         (difference, base), lambda d, b, axis: d.sum(axis) / np.maximum(b.sum(axis), 1e-12), seed
     )
     return drop, (float(low), float(high))
-
-
-def popularity_scorer(dataset: Dataset) -> Scorer:
-    """The baseline that shows everyone the most popular items (training interactions)."""
-    return Popularity.fit(dataset).score

@@ -53,11 +53,11 @@ def is_target(layer: keras.layers.Layer, target: str) -> bool:
     return isinstance(layer, keras.layers.Dense) and target in ("network", "all")
 
 
-def sparsity(recommender: SequenceRecommender, target: str = "all") -> dict[str, float]:
+def sparsity(recommender: SequenceRecommender) -> dict[str, float]:
     """Share of zeros in each prunable kernel, by layer name, and over all of them as ``total``."""
     zeros, sizes = {}, {}
     for layer in recommender.network.layers:
-        if not is_target(layer, target):
+        if not is_target(layer, "all"):
             continue
         kernel = layer.embeddings if isinstance(layer, ItemTable) else layer.kernel
         values = kernel.numpy()

@@ -31,14 +31,16 @@ class SequenceRecommender:
     """Scores the whole catalogue after a history.
 
     Attributes:
+        split_fingerprint: of the data set it is trained on.
         network: ids int32 [B, T] -> hidden states float32 [B, T, d], the graph that is trained and pruned.
         serving: ids int32 [B, T] -> hidden state float32 [B, d] after the newest event, over the same layers.
         item_table: the tied table; ``item_table.embeddings`` is float32 [N + 1, d].
     """
 
-    def __init__(self, config: Model, items: int) -> None:
+    def __init__(self, config: Model, items: int, split_fingerprint: str | None = None) -> None:
         self.config = config
         self.items = items
+        self.split_fingerprint = split_fingerprint
         self.item_table = ItemTable(items, config.dim)
         encoder: Encoder = ENCODERS[config.encoder](config)
         ids = keras.Input((None,), dtype=tf.int32, name="history")
@@ -57,7 +59,15 @@ class SequenceRecommender:
     def save(self, folder: Path) -> None:
         """Write ``model.json`` and ``model.weights.h5``."""
         (folder / "model.json").write_text(
-            json.dumps({"items": self.items, "model": self.config.model_dump()}, indent=2) + "\n"
+            json.dumps(
+                {
+                    "items": self.items,
+                    "split_fingerprint": self.split_fingerprint,
+                    "model": self.config.model_dump(),
+                },
+                indent=2,
+            )
+            + "\n"
         )
         self.network.save_weights(folder / "model.weights.h5")
 
@@ -72,7 +82,7 @@ class SequenceRecommender:
             saved = json.loads((folder / "model.json").read_text())
         except FileNotFoundError:
             raise EdgeRecError(f"{folder}: no model here; make one with: edgerec train") from None
-        recommender = cls(Model(**saved["model"]), saved["items"])
+        recommender = cls(Model(**saved["model"]), saved["items"], saved["split_fingerprint"])
         recommender.network.load_weights(folder / "model.weights.h5")
         return recommender
 
