@@ -11,9 +11,8 @@ import numpy as np
 from converters.bundle_writer import bundle_bytes
 from converters.process import run_module
 from converters.verify import TOP, Verification, verify
-from device_runner.backends import load_signature
+from device_runner import EdgeRecError, Recommender
 from device_runner.bundle import Contract
-from device_runner.errors import EdgeRecError
 
 GOLDEN_CASES = 5
 
@@ -98,25 +97,20 @@ def golden_cases(bundle: Path, backend: str, contract: Contract) -> list[dict[st
     Lengths run from one event to more than the model reads. ``tolerance`` is for scores of other runtimes and
     processors, relative to the largest; ids must match where neighbouring scores differ by more.
     """
-    signature = load_signature(bundle, backend, 1)
+    recommender = Recommender.load(bundle, backend)
     rng = np.random.default_rng(0)
     cases = []
     for number in range(GOLDEN_CASES):
         length = min(max(1, contract.max_history * 3 * number // (2 * GOLDEN_CASES - 2)), contract.items // 2)
         history = (1 + rng.permutation(contract.items)[:length]).tolist()
         exclude = history[-contract.max_exclude :]
-        padded = np.zeros((1, contract.max_history), np.int32)
-        last = history[-contract.max_history :]
-        padded[0, contract.max_history - len(last) :] = last
-        excluded = np.zeros((1, contract.max_exclude), np.int32)
-        excluded[0, : len(exclude)] = exclude
-        out = signature(history=padded, exclude=excluded)
+        ids, scores = recommender.recommend_rows(history, exclude, TOP)
         cases.append(
             {
                 "history": history,
                 "exclude": exclude,
-                "ids": out["ids"][0, :TOP].tolist(),
-                "scores": [round(float(score), 6) for score in out["scores"][0, :TOP]],
+                "ids": ids.tolist(),
+                "scores": [round(float(score), 6) for score in scores],
                 "tolerance": 0.02,
             }
         )

@@ -41,6 +41,8 @@ from edgerec.training import train, training_batches
 
 # The float bundle of the model before pruning, made to show what pruning changes.
 UNPRUNED = "unpruned-float32"
+# Names of the Keras models in the report: the trained one, and the pruned one if there is one.
+KERAS = ("keras", "keras-pruned")
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Run:
             config = config.model_copy(
                 update={"epochs": prune.epochs, "patience": prune.epochs, "learning_rate": prune.learning_rate}
             )
-            histories = [h for h in self.dataset.training_histories() if len(h) > 1]
+            histories = self.dataset.training_histories()
             steps = len(training_batches(histories, recommender.config.max_history, config.batch, config.seed, 1))
             pruner = MagnitudePruner(recommender, prune, steps)
         # Named for what is trained: another recipe in the same folder does not go on from these.
@@ -192,7 +194,7 @@ class Run:
         )
         targets = dataset.targets("test")
         sample = targets.sample(self.recipe.report.histories, seed=0)
-        padded = left_pad([h[-contract.max_history :] for h in sample.histories], contract.max_history)
+        padded = left_pad(sample.histories, contract.max_history)
         padded = np.pad(padded, ((0, 0), (contract.max_history - padded.shape[1], 0)))
         table = dataset.item_table
         vocabulary = Vocabulary(list(table["item_id"]), list(table["title"]) if "title" in table else None)
@@ -239,18 +241,18 @@ class Run:
         self.progress.say("measuring")
         baselines = {name: evaluate(fit(dataset).score, targets, dataset) for name, fit in BASELINES.items()}
         reference = load_evaluation(self.trained, dataset.items)
-        variants = [self._keras_variant("keras", self.trained, reference)]
-        if self.recipe.prune.enabled:
-            variants.append(self._keras_variant("keras-pruned", self.pruned, reference))
         ids = np.array(["", *dataset.item_table["item_id"]], dtype=object)
         histories = [list(ids[h]) for h in targets.sample(self.recipe.report.histories, seed=0).histories]
-        for variant, path in bundles.items():
-            variants.append(self._bundle_variant(variant, path, reference, histories))
         stages = dict.fromkeys([self.trained, self.pruned])
-        for measured, folder in zip(variants, [*stages, *(path.parent for path in bundles.values())], strict=True):
+        measured = [(folder, _keras_variant(name, folder)) for name, folder in zip(KERAS, stages, strict=False)]
+        measured += [(path.parent, self._bundle_variant(name, path, histories)) for name, path in bundles.items()]
+        for folder, variant in measured:
             evaluation = load_evaluation(folder, dataset.items)
-            measured["lists"] = list_figures(evaluation, targets, dataset)
-            measured["slices"] = by_slice(evaluation, targets, dataset, reference)
+            variant["quality"] = evaluation.quality()
+            variant["fidelity"] = {**_fidelity(reference, evaluation), **variant["fidelity"]}
+            variant["lists"] = list_figures(evaluation, targets, dataset)
+            variant["slices"] = by_slice(evaluation, targets, dataset, reference)
+        variants = [variant for _, variant in measured]
         return {
             "dataset": {
                 **{k: dataset.info[k] for k in ("name", "users", "items", "interactions", "split")},
@@ -274,33 +276,17 @@ class Run:
             "gate": self._gate(variants[-1]),
         }
 
-    def _keras_variant(self, name: str, folder: Path, reference: Evaluation) -> dict[str, Any]:
-        evaluation = load_evaluation(folder, reference.items)
-        log = json.loads((folder / "training.json").read_text())
-        return {
-            "name": name,
-            "file": None,
-            "scheme": "keras",
-            "quality": evaluation.quality(),
-            "fidelity": _fidelity(reference, evaluation),
-            "sparsity": log["sparsity"]["total"],
-        }
-
-    def _bundle_variant(
-        self, variant: str, path: Path, reference: Evaluation, histories: list[list[str]]
-    ) -> dict[str, Any]:
+    def _bundle_variant(self, variant: str, path: Path, histories: list[list[str]]) -> dict[str, Any]:
+        """What is known of a file beside its evaluation."""
         measured = json.loads((path.parent / "measured.json").read_text())
         times = bench(path, histories)
-        fidelity = _fidelity(reference, load_evaluation(path.parent, reference.items))
-        if measured["runtime_overlap@10"] is not None:
-            fidelity["runtime_overlap@10"] = measured["runtime_overlap@10"]
+        agreement = measured["runtime_overlap@10"]
         return {
             "name": variant,
             "file": str(path.relative_to(self.folder)),
             "scheme": times["scheme"],
             "bytes": measured["bytes"],
-            "quality": measured["quality"],
-            "fidelity": fidelity,
+            "fidelity": {} if agreement is None else {"runtime_overlap@10": agreement},
             "latency_ms": times["recommend_ms"],
             "invoke_ms": times["invoke_ms"],
             "cold_start_ms": times["cold_start_ms"],
@@ -345,6 +331,12 @@ class Run:
             if limit is not None and sign * value > sign * limit
         ]
         return {"variant": variant["name"], "limits": gate.model_dump(exclude_none=True), "failed": failed}
+
+
+def _keras_variant(name: str, folder: Path) -> dict[str, Any]:
+    """What is known of a Keras model beside its evaluation."""
+    log = json.loads((folder / "training.json").read_text())
+    return {"name": name, "file": None, "scheme": "keras", "fidelity": {}, "sparsity": log["sparsity"]["total"]}
 
 
 def save_evaluation(folder: Path, evaluation: Evaluation) -> None:

@@ -114,7 +114,7 @@ def train(
         curve, seconds = saved["curve"], saved["seconds"]
         progress.say(f"{title}: going on after epoch {len(curve)}")
 
-    histories = [h for h in dataset.training_histories() if len(h) > 1]
+    histories = dataset.training_histories()
     validation = dataset.targets("validation")
     with progress.epochs(title, config.epochs, done=len(curve)) as bar:
         while not _finished(curve, config, seconds, pruner):

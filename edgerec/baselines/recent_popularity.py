@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from edgerec.baselines.popularity import Popularity
 from edgerec.data.dataset import TRAIN, Dataset
@@ -28,8 +27,7 @@ class RecentPopularity(Popularity):
         those as old as its oldest).
         """
         training = dataset.parts == TRAIN
-        times = pq.read_table(dataset.folder / "interactions.parquet", columns=["t"])["t"].to_numpy()[training]
-        recent = _is_recent(times, TICKS_A_DAY.get(dataset.info.get("time_unit") or ""), days)
+        recent = _is_recent(dataset.times[training], TICKS_A_DAY.get(dataset.info.get("time_unit") or ""), days)
         counts = np.bincount(dataset.events[training][recent], minlength=dataset.items + 1)
         return cls(counts.astype(np.float32))
 

@@ -97,7 +97,12 @@ class Dataset:
     @cached_property
     def user_ids(self) -> list[str]:
         """Raw user ids, in the order of ``offsets``."""
-        return list(pq.read_table(self.folder / "users.parquet", columns=["user_id"])["user_id"].to_pylist())
+        return list(self.user_table["user_id"])
+
+    @cached_property
+    def times(self) -> np.ndarray:
+        """Time of each interaction, int64 in ``info["time_unit"]``; NaN where the table has no time."""
+        return pq.read_table(self.folder / "interactions.parquet", columns=["t"])["t"].to_numpy()
 
     @cached_property
     def popularity(self) -> np.ndarray:
@@ -106,7 +111,10 @@ class Dataset:
 
     def training_histories(self) -> list[np.ndarray]:
         """Each user's training events (views, oldest first); cold items cannot be among them."""
-        return [self.events[a:b] for a, b in zip(self.offsets[:-1], self._ends(TRAIN), strict=True)]
+        starts = self.offsets[:-1]
+        # A user's training events come before the others.
+        counts = np.add.reduceat(self.parts == TRAIN, starts) if len(self.parts) else np.zeros(0, int)
+        return [self.events[start : start + count] for start, count in zip(starts, counts, strict=True)]
 
     def targets(self, part: Part) -> "Targets":
         """Each user's first event in ``part``, with the history before it.
@@ -125,11 +133,6 @@ class Dataset:
         histories = [h[h > 0] for h in histories]
         warm = np.array([len(h) > 0 for h in histories], bool)
         return Targets(users[warm], [h for h in histories if len(h)], self.events[positions][warm])
-
-    def _ends(self, part: int) -> np.ndarray:
-        """Index behind each user's last event of ``part`` (parts follow one another within a user)."""
-        counts = np.add.reduceat(self.parts <= part, self.offsets[:-1]) if len(self.parts) else np.zeros(0, int)
-        return self.offsets[:-1] + counts
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from edgerec.data.dataset import TEST, TRAIN, VALIDATION, Dataset
 
@@ -13,7 +12,7 @@ QUANTILES = (0, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Counts, density, history lengths, popularity skew, time range, ties and features, ready for JSON."""
     lengths = np.diff(dataset.offsets)
-    times = pq.read_table(dataset.folder / "interactions.parquet", columns=["t"])["t"].to_numpy()
+    times = dataset.times
     popularity = np.sort(dataset.popularity[1:])[::-1]
     share = popularity / popularity.sum()
     gini = float(1 - 2 * (np.cumsum(share[::-1]).sum() - 0.5) / len(share))

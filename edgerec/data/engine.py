@@ -20,7 +20,7 @@ class Engine(Protocol):
 
     def write(self, sql: str, path: Path) -> None: ...
 
-    def count(self, name: str, where: str = "true") -> int: ...
+    def count(self, name: str) -> int: ...
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]: ...
 
@@ -80,8 +80,8 @@ class DuckEngine:
         """Run ``sql`` (ordered) and write its rows to one Parquet file."""
         self._connection.execute(f"copy ({sql}) to {_literal(path)} (format parquet)")
 
-    def count(self, name: str, where: str = "true") -> int:
-        return int(self.rows(f"select count(*) from {name} where {where}")[0][0])
+    def count(self, name: str) -> int:
+        return int(self.rows(f"select count(*) from {name}")[0][0])
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql).fetchall()

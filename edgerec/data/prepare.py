@@ -149,9 +149,11 @@ def _time_sql(engine: Engine) -> tuple[str, str, str, bool]:
     """How this table writes time: SQL that tells a valid text, SQL of its int64 value, words for the error, and whether
     the values are microseconds.
     """
-    integers, decimals, dates = (
-        engine.count("raw", f"regexp_extract(time, '{pattern}', 0) <> ''") for pattern in (INTEGER, DECIMAL, ISO_8601)
+    fitting = ", ".join(
+        f"count(case when regexp_extract(time, '{pattern}', 0) <> '' then 1 end)"
+        for pattern in (INTEGER, DECIMAL, ISO_8601)
     )
+    integers, decimals, dates = engine.rows(f"select {fitting} from raw")[0]
     if dates > max(integers, decimals):
         value = engine.time_micros("time")
         return (
@@ -349,9 +351,7 @@ def _join_features(
     joined = joined.drop(columns=[ID])
     if "title" in joined:
         joined["title"] = joined["title"].fillna("")
-    temporary = path.with_suffix(".tmp")
-    joined.to_parquet(temporary, index=False)
-    temporary.replace(path)
+    joined.to_parquet(path, index=False)
     names = [name for name in features.columns if name not in {ID, "title", *table.ignore}]
     unknown = sorted({*table.multi, *(table.numeric or ()), *table.ignore} - set(features.columns))
     if unknown:

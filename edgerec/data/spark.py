@@ -79,8 +79,8 @@ class SparkEngine:
         part.rename(path)
         shutil.rmtree(folder)
 
-    def count(self, name: str, where: str = "true") -> int:
-        return int(self.rows(f"select count(*) from {name} where {where}")[0][0])
+    def count(self, name: str) -> int:
+        return int(self.rows(f"select count(*) from {name}")[0][0])
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self._session.sql(sql).collect()]
