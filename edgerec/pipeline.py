@@ -82,7 +82,9 @@ class Run:
         folder = self.folder / "trained"
         if not is_current(folder, self._trained_key):
             dataset = self.dataset
-            recommender = SequenceRecommender(self.recipe.model, dataset.items, dataset.split_fingerprint)
+            recommender = SequenceRecommender.of_table(
+                self.recipe.model, dataset.item_table, dataset.features("items"), dataset.split_fingerprint
+            )
             self._fit(recommender, folder, self._trained_key, "train")
         return folder
 
@@ -93,7 +95,7 @@ class Run:
             return self.trained
         folder = self.folder / "pruned"
         if not is_current(folder, self._pruned_key):
-            self._fit(SequenceRecommender.load(self.trained), folder, self._pruned_key, "prune")
+            self._fit(SequenceRecommender.load(self.trained).folded(), folder, self._pruned_key, "prune")
         return folder
 
     @cached_property
@@ -185,7 +187,7 @@ class Run:
 
     def _convert(self, scheme: str, model: Path, variant: str, folder: Path, key: str) -> None:
         self.progress.say(f"converting {variant}")
-        dataset, recommender = self.dataset, SequenceRecommender.load(model)
+        dataset, recommender = self.dataset, SequenceRecommender.load(model).folded()
         contract = Contract(
             max_history=recommender.config.max_history,
             max_exclude=self.recipe.convert.max_exclude or 4 * recommender.config.max_history,

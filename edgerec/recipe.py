@@ -124,12 +124,17 @@ class Split(Section):
 
 
 class Model(Section):
-    encoder: Literal["mean", "sasrec"] = "sasrec"
+    encoder: Literal["mean", "cnn", "gru", "sasrec", "lru"] = "sasrec"
     dim: int = Field(64, ge=4, le=1024, description="width of item vectors")
     blocks: int = Field(2, ge=1, le=12)
+    expansion: int = Field(4, ge=1, le=16, description="width of the feed-forward layers, in multiples of dim")
+    hidden: int | None = Field(
+        None, ge=1, le=4096, description="width of the state: gru (default dim), lru (channels; default 2 dim)"
+    )
     heads: int = Field(1, ge=1, le=16)
     dropout: float = Field(0.1, ge=0, lt=1)
     max_history: int = Field(100, ge=1, le=4096, description="L, events that the model reads")
+    item_features: list[str] = Field([], description="columns of the item table that are part of an item's vector")
 
     @model_validator(mode="after")
     def _heads_divide_dim(self) -> "Model":
@@ -143,7 +148,14 @@ class Train(Section):
     epochs: int = Field(50, ge=1, description="at most; early stopping ends sooner")
     patience: int = Field(5, ge=1, description="epochs without a better validation NDCG@10")
     batch: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, description="peak; reached in 200 steps, and linear to zero at the end")
+    steady: float = Field(0.5, ge=0, le=1, description="share of the epochs before the learning rate falls")
+    average: float = Field(
+        0.999, ge=0, lt=1, description="decay of the moving average of the weights that is kept; 0: none is taken"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the item scores in the loss; auto: bfloat16 where the CPU multiplies it"
+    )
     loss: Literal["auto", "cross-entropy", "sampled-softmax"] = Field(
         "auto", description="auto: cross-entropy up to 20,000 items"
     )

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,17 +14,18 @@ import tf_keras as keras
 
 from edgerec.data.dataset import Dataset
 from edgerec.evaluation.ranking import evaluate
+from edgerec.losses import Loss, cross_entropy, multiplies_bfloat16, sampled_softmax
 from edgerec.progress import Progress
 from edgerec.recipe import Train
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.recommender import left_pad
 
+# Steps in which the learning rate rises to its peak.
+WARM_UP = 200
 # Largest catalogue for which the full cross-entropy is the faster way to a given accuracy on CPU.
 FULL_SOFTMAX_ITEMS = 20_000
 # Sequences are batched with others of like length: half the time of padding all of them to L.
 BUCKETS = (0.16, 0.32, 0.56, 1.0)
-# The learning rate is halved after this many epochs without a better validation NDCG@10.
-PLATEAU = 2
 
 
 class Pruner(Protocol):
@@ -95,14 +97,22 @@ def train(
     if loss_name == "auto":
         loss_name = "cross-entropy" if dataset.items <= FULL_SOFTMAX_ITEMS else "sampled-softmax"
     tf.keras.utils.set_random_seed(config.seed)
-    optimizer = keras.optimizers.Adam(config.learning_rate)
+    histories = dataset.training_histories()
+    length = recommender.config.max_history
+    steps = len(training_batches(histories, length, config.batch, config.seed, 1))
+    optimizer = keras.optimizers.Adam(LearningRate(config.learning_rate, steps * config.epochs, config.steady))
     optimizer.build(network.trainable_variables)
-    step = _step_function(recommender, network, optimizer, loss_name, config.negatives)
+    weights = recommender.network.weights
+    # Averages of pruned weights would not be sparse.
+    averaged = [tf.Variable(w, trainable=False) for w in weights] if config.average and pruner is None else []
+    loss = _loss(loss_name, config, dataset.items)
+    step = _step_function(recommender, network, optimizer, loss, config.average, averaged)
 
     state = tf.train.Checkpoint(
         network=network,
         optimizer=optimizer,
-        best=[tf.Variable(w, trainable=False) for w in recommender.network.get_weights()],
+        averaged=averaged,
+        best=[tf.Variable(w, trainable=False) for w in weights],
         progress=tf.Variable("{}", dtype=tf.string),
     )
     manager = tf.train.CheckpointManager(state, str(checkpoints), max_to_keep=1)
@@ -114,39 +124,38 @@ def train(
         curve, seconds = saved["curve"], saved["seconds"]
         progress.say(f"{title}: going on after epoch {len(curve)}")
 
-    histories = dataset.training_histories()
     validation = dataset.targets("validation")
     with progress.epochs(title, config.epochs, done=len(curve)) as bar:
         while not _finished(curve, config, seconds, pruner):
             start = time.monotonic()
             epoch = len(curve) + 1
-            batches = training_batches(histories, recommender.config.max_history, config.batch, config.seed, epoch)
+            batches = training_batches(histories, length, config.batch, config.seed, epoch)
             losses = []
             for number, batch in enumerate(batches, 1):
                 losses.append(step(tf.constant(batch.inputs), tf.constant(batch.targets)))
                 bar.step(epoch - 1 + number / len(batches))
             if pruner:
                 pruner.finish()
-            ndcg = evaluate(recommender.score, validation, dataset).ndcg(10).mean()
+            with _in_place(weights, averaged):
+                ndcg = evaluate(recommender.score, validation, dataset).ndcg(10).mean()
+                curve.append(
+                    {
+                        "epoch": epoch,
+                        "loss": float(np.mean([float(x) for x in losses])),
+                        "ndcg@10": float(ndcg),
+                        "learning_rate": float(optimizer.learning_rate.numpy()),
+                    }
+                )
+                counted = _counted(curve, pruner)
+                if counted and max(counted, key=lambda e: e["ndcg@10"]) is curve[-1]:
+                    for kept, weight in zip(state.best, weights, strict=True):
+                        kept.assign(weight)
             seconds += time.monotonic() - start
-            curve.append(
-                {
-                    "epoch": epoch,
-                    "loss": float(np.mean([float(x) for x in losses])),
-                    "ndcg@10": float(ndcg),
-                    "learning_rate": float(optimizer.learning_rate.numpy()),
-                }
-            )
-            counted = _counted(curve, pruner)
-            if counted and max(counted, key=lambda e: e["ndcg@10"]) is curve[-1]:
-                for kept, weight in zip(state.best, recommender.network.get_weights(), strict=True):
-                    kept.assign(weight)
-            elif counted and _since_best(counted) % PLATEAU == 0:
-                optimizer.learning_rate.assign(optimizer.learning_rate / 2)
             state.progress.assign(json.dumps({"curve": curve, "seconds": seconds}))
             manager.save()
             bar.epoch(epoch, f"loss {curve[-1]['loss']:.4f}, validation NDCG@10 {ndcg:.4f}", seconds / epoch)
-    recommender.network.set_weights([v.numpy() for v in state.best])
+    for weight, kept in zip(weights, state.best, strict=True):
+        weight.assign(kept)
     best = max(_counted(curve, pruner), key=lambda e: e["ndcg@10"])
     return {
         "loss": loss_name,
@@ -156,6 +165,42 @@ def train(
         "seconds": round(seconds, 1),
         "curve": curve,
     }
+
+
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """Linear from zero to ``peak`` in ``WARM_UP`` steps, steady, then linear to zero at ``steps``."""
+
+    def __init__(self, peak: float, steps: int, steady: float) -> None:
+        super().__init__()
+        self.peak, self.steps, self.steady = peak, steps, steady
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        done = tf.cast(step, tf.float32)
+        falling = (self.steps - done) / max(1.0, (1 - self.steady) * self.steps)
+        return self.peak * tf.minimum((done + 1) / WARM_UP, tf.clip_by_value(falling, 0.0, 1.0))
+
+    def get_config(self) -> dict[str, float]:
+        return {"peak": self.peak, "steps": self.steps, "steady": self.steady}
+
+
+def _loss(name: str, config: Train, items: int) -> Loss:
+    if name == "sampled-softmax":
+        return sampled_softmax(config.negatives, items)
+    precision = config.precision
+    if precision == "auto":
+        precision = "bfloat16" if multiplies_bfloat16() else "float32"
+    return cross_entropy(precision)
+
+
+@contextmanager
+def _in_place(weights: list[tf.Variable], averaged: list[tf.Variable]) -> Iterator[None]:
+    """Put averaged weights in the place of the trained ones for a while."""
+    trained = [weight.numpy() for weight, _ in zip(weights, averaged, strict=False)]
+    for weight, mean in zip(weights, averaged, strict=False):
+        weight.assign(mean)
+    yield
+    for weight, value in zip(weights, trained, strict=False):
+        weight.assign(value)
 
 
 def _finished(curve: list[dict[str, float]], config: Train, seconds: float, pruner: Pruner | None) -> bool:
@@ -179,37 +224,28 @@ def _step_function(
     recommender: SequenceRecommender,
     network: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    loss_name: str,
-    negatives: int,
+    loss_of: Loss,
+    average: float,
+    averaged: list[tf.Variable],
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    table = recommender.item_table.embeddings
+    table = recommender.item_table
     variables = network.trainable_variables
-    rows = recommender.items + 1
-
-    def cross_entropy(hidden: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        logits = tf.matmul(hidden, table, transpose_b=True)
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
-
-    # Negatives shared by the batch, drawn uniformly; logQ correction (Bengio & Senécal 2008) is the constant
-    # log(negatives / N), which a softmax needs only against the target's own logit.
-    shift = float(np.log(negatives / recommender.items))
-
-    def sampled_softmax(hidden: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        drawn = tf.random.uniform([negatives], 1, rows, tf.int32)
-        positive = tf.reduce_sum(hidden * tf.gather(table, targets), axis=1, keepdims=True)
-        negative = tf.matmul(hidden, tf.gather(table, drawn), transpose_b=True) - shift
-        negative = tf.where(drawn[None] == targets[:, None], -1e9, negative)
-        return tf.reduce_mean(tf.reduce_logsumexp(tf.concat([positive, negative], 1), axis=1) - positive[:, 0])
-
-    loss_of = cross_entropy if loss_name == "cross-entropy" else sampled_softmax
+    kept = recommender.network.weights
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2)
     def step(inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        real = targets > 0  # the catalogue is scored at real positions only: about half of the slots
         with tf.GradientTape() as tape:
-            hidden = network(inputs, training=True)
-            real = targets > 0  # the catalogue is scored at real positions only: about half of the slots
-            loss = loss_of(tf.boolean_mask(hidden, real), tf.boolean_mask(targets, real))
+            hidden = tf.boolean_mask(network(inputs, training=True), real)
+            loss = loss_of(hidden, table.vectors(), tf.boolean_mask(targets, real))
+            loss /= tf.cast(tf.math.count_nonzero(real), tf.float32)
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        if averaged:
+            # At first the mean of all steps so far, so that the starting values are soon forgotten.
+            steps = tf.cast(optimizer.iterations, tf.float32)
+            decay = tf.minimum(average, (1 + steps) / (10 + steps))
+            for mean, weight in zip(averaged, kept, strict=True):
+                mean.assign_add((1 - decay) * (weight - mean))
         return loss
 
     return step  # type: ignore[no-any-return]

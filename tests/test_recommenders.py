@@ -1,7 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
+from edgerec.data.features import encode_features, fit_feature
 from edgerec.errors import EdgeRecError
 from edgerec.recipe import Model
 from edgerec.recommenders import ENCODERS, SequenceRecommender
@@ -10,16 +12,27 @@ from edgerec.recommenders.recommender import left_pad
 ITEMS = 30
 
 
-@pytest.fixture(params=[(name, heads) for name in ENCODERS for heads in (1, 2)], ids=lambda p: f"{p[0]}-{p[1]}")
-def recommender(request: pytest.FixtureRequest) -> SequenceRecommender:
+VARIANTS = [
+    *({"encoder": name} for name in ENCODERS),
+    {"encoder": "sasrec", "heads": 2},
+    {"encoder": "gru", "hidden": 12, "blocks": 1},
+    {"encoder": "lru", "hidden": 5},
+    {"encoder": "cnn", "blocks": 3},
+]
+
+
+def shaken(config: Model, **given: object) -> SequenceRecommender:
+    """A recommender far from initialisation, so that every layer matters."""
     tf.keras.utils.set_random_seed(0)
-    encoder, heads = request.param
-    made = SequenceRecommender(Model(encoder=encoder, dim=8, blocks=2, heads=heads, max_history=6), ITEMS)
-    # Far from initialisation, so that every layer matters.
-    made.network.set_weights(
-        [np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(made.network.get_weights())]
-    )
-    return made  # fmt: skip
+    made = SequenceRecommender(config, ITEMS, **given)
+    rng = np.random.default_rng(0)
+    made.network.set_weights([w + rng.normal(0, 0.3, size=w.shape) for w in made.network.get_weights()])
+    return made
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda v: "-".join(map(str, v.values())))
+def recommender(request: pytest.FixtureRequest) -> SequenceRecommender:
+    return shaken(Model(**{"dim": 8, "blocks": 2, "max_history": 6, **request.param}))
 
 
 HISTORIES = [np.array(h, np.int32) for h in ([5], [1, 2], [3, 1, 4, 1, 5, 9], [2, 7, 1, 8, 2, 8, 1, 8])]
@@ -49,7 +62,7 @@ def test_no_state_sees_later_events(recommender: SequenceRecommender) -> None:
     assert np.abs(states[0, 3] - states[1, 3]).max() > 1e-3
 
 
-def test_order_matters_to_sasrec_only(recommender: SequenceRecommender) -> None:
+def test_order_matters_to_all_but_the_mean(recommender: SequenceRecommender) -> None:
     there, back = recommender.score([np.array([1, 2, 3]), np.array([3, 2, 1])])
     assert np.allclose(there, back, rtol=1e-4, atol=1e-4) == (recommender.config.encoder == "mean")
 
@@ -57,6 +70,60 @@ def test_order_matters_to_sasrec_only(recommender: SequenceRecommender) -> None:
 def test_what_is_saved_is_what_is_loaded(recommender: SequenceRecommender, tmp_path) -> None:
     recommender.save(tmp_path)
     np.testing.assert_array_equal(SequenceRecommender.load(tmp_path).score(HISTORIES), recommender.score(HISTORIES))
+
+
+def test_one_step_from_a_kept_state_is_the_whole_pass(recommender: SequenceRecommender) -> None:
+    if recommender.state_size is None:
+        assert recommender.config.encoder not in ("gru", "lru")
+        return
+    history = [3, 1, 4, 1, 5, 9]
+    state = tf.zeros([1, recommender.state_size])
+    for n, row in enumerate(history, 1):
+        state = recommender.advance(state, tf.constant([row]))
+        whole = recommender.score([np.array(history[:n], np.int32)])
+        np.testing.assert_allclose(recommender.scores_from_state(state), whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(recommender.advance(state, tf.constant([0])), state)
+
+
+FEATURES = pd.DataFrame(
+    {
+        "genres": ["Action|War" if n % 3 else "Drama" for n in range(ITEMS)],
+        "year": [str(1990 + n) for n in range(ITEMS)],
+        "brand": ["own" if n % 2 else None for n in range(ITEMS)],
+    }
+)
+
+
+def test_features_are_part_of_an_items_vector_and_fold_into_the_table(tmp_path) -> None:
+    kinds = {"genres": "multi", "year": "numeric", "brand": "categorical"}
+    features = [fit_feature(name, kind, FEATURES[name]) for name, kind in kinds.items()]
+    encoded = encode_features(features, FEATURES).with_padding()
+    config = Model(encoder="gru", dim=8, blocks=1, max_history=6, item_features=list(kinds))
+    recommender = shaken(config, item_features=features, encoded=encoded)
+    own = recommender.item_table.embeddings.numpy()
+    apart = recommender.item_table.vectors().numpy() - own
+    assert np.abs(apart[1:]).min(1).max() > 0.01
+    np.testing.assert_array_equal(apart[0], 0)
+    folded = recommender.folded()
+    assert len(folded.network.weights) == len(recommender.network.weights) - 2
+    np.testing.assert_allclose(folded.score(HISTORIES), recommender.score(HISTORIES), rtol=1e-4, atol=1e-5)
+    # A new item has the vector of its features; unknown values and columns in another order do no harm.
+    new = FEATURES.iloc[[4, 5]].assign(brand="never seen")[["brand", "year", "genres"]]
+    recommender.save(tmp_path)
+    vectors = SequenceRecommender.load(tmp_path).new_item_vectors(new)
+    plain = recommender.new_item_vectors(FEATURES.iloc[[4, 5]].assign(brand=None))
+    np.testing.assert_array_equal(vectors, plain)
+    np.testing.assert_allclose(plain[0], apart[5], rtol=1e-5)  # the fifth item has no brand
+
+
+def test_features_that_are_not_there_are_told() -> None:
+    with pytest.raises(EdgeRecError, match=r"no feature 'colour'; it has: none"):
+        SequenceRecommender.of_table(Model(item_features=["colour"]), FEATURES, [], None)
+    with pytest.raises(EdgeRecError, match="no item features"):
+        shaken(Model(encoder="mean", dim=8)).new_item_vectors(FEATURES)
+    feature = fit_feature("brand", "categorical", FEATURES["brand"])
+    with pytest.raises(EdgeRecError, match="lacks the feature brand; it has: genres, year"):
+        encode_features([feature], FEATURES[["genres", "year"]])
 
 
 def test_a_folder_without_model_is_told(tmp_path) -> None:

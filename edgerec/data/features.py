@@ -1,10 +1,14 @@
 """Item and user features: cleaned and scaled with parameters learned on training rows only."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+
+from device_runner import EdgeRecError
 
 Kind = Literal["categorical", "multi", "numeric"]
 # Place 0 of every vocabulary: a value that is missing, or was not seen in training.
@@ -57,6 +61,58 @@ class Feature:
                 line[code.get(part, UNKNOWN)] = 1
             line[UNKNOWN] = not line[1:].any()
         return encoded
+
+
+@dataclass(frozen=True)
+class EncodedFeatures:
+    """Features of n rows as numbers.
+
+    Attributes:
+        codes: int32 [n, M], a place in the joint vocabulary of all categorical and multi-valued features for each
+            value a row has; 0 fills up and stands for what is not known.
+        numbers: float32 [n, Q], the scaled numeric features.
+        codes_used: size of the joint vocabulary, with 0.
+    """
+
+    codes: np.ndarray
+    numbers: np.ndarray
+    codes_used: int
+
+    def with_padding(self) -> "EncodedFeatures":
+        """The same behind a row without features, for row 0 of the item table."""
+        codes, numbers = (np.pad(values, ((1, 0), (0, 0))) for values in (self.codes, self.numbers))
+        return EncodedFeatures(codes, numbers, self.codes_used)
+
+    def save(self, path: Path) -> None:
+        np.savez_compressed(path, **vars(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "EncodedFeatures":
+        with np.load(path) as saved:
+            return cls(saved["codes"], saved["numbers"], int(saved["codes_used"]))
+
+
+def encode_features(features: Sequence[Feature], table: pd.DataFrame) -> EncodedFeatures:
+    """Encode the features' columns of ``table`` together.
+
+    Raises:
+        EdgeRecError: a column is absent.
+    """
+    absent = [feature.name for feature in features if feature.name not in table]
+    if absent:
+        raise EdgeRecError(f"the table lacks the feature {', '.join(absent)}; it has: {', '.join(map(str, table))}")
+    codes, numbers, first = [np.zeros((len(table), 0), np.int32)], [np.zeros((len(table), 0), np.float32)], 0
+    for feature in features:
+        column = table[feature.name]
+        if feature.kind == "numeric":
+            numbers.append(feature.encode(column)[:, None])
+            continue
+        place = {value: first + code for code, value in enumerate(feature.vocabulary, 1)}
+        found = [[place[value] for value in feature.values(cell) if value in place] for cell in column]
+        widest = max(map(len, found), default=0)
+        codes.append(np.array([row + [UNKNOWN] * (widest - len(row)) for row in found], np.int32).reshape(len(table), widest))
+        first += len(feature.vocabulary)
+    return EncodedFeatures(np.concatenate(codes, 1), np.concatenate(numbers, 1), first + 1)
 
 
 def fit_feature(name: str, kind: Kind, values: pd.Series, separator: str = "|") -> Feature:

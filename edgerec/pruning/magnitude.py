@@ -3,6 +3,8 @@
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
+from tensorflow_model_optimization.sparsity.keras import PrunableLayer
+
 from edgerec.recipe import Prune
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.layers import ItemTable
@@ -50,7 +52,7 @@ def is_target(layer: keras.layers.Layer, target: str) -> bool:
     """Whether ``prune.target`` names this layer."""
     if isinstance(layer, ItemTable):
         return target in ("item_table", "all")
-    return isinstance(layer, keras.layers.Dense) and target in ("network", "all")
+    return isinstance(layer, keras.layers.Dense | PrunableLayer) and target in ("network", "all")
 
 
 def sparsity(recommender: SequenceRecommender) -> dict[str, float]:
@@ -59,7 +61,7 @@ def sparsity(recommender: SequenceRecommender) -> dict[str, float]:
     for layer in recommender.network.layers:
         if not is_target(layer, "all"):
             continue
-        kernel = layer.embeddings if isinstance(layer, ItemTable) else layer.kernel
+        kernel = layer.get_prunable_weights()[0] if isinstance(layer, PrunableLayer) else layer.kernel
         values = kernel.numpy()
         # Row 0 of the item table is padding.
         values = values[1:] if isinstance(layer, ItemTable) else values

@@ -4,6 +4,8 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
+from edgerec.data.features import EncodedFeatures
+
 # Added to attention scores of keys that must not be seen; finite, so that rows without any key stay finite too.
 MASKED = -1e9
 
@@ -26,21 +28,51 @@ def dense_lookup(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     return lookup(tf.convert_to_tensor(table))
 
 
-class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
-    """The tied item table, float32 [N + 1, d]: looked up here, and used as it is to score items."""
+def real_events(ids: tf.Tensor) -> tf.Tensor:
+    """1.0 where there is an event, 0.0 where padding: [B, T] -> [B, T, 1]."""
+    return tf.expand_dims(tf.cast(ids > 0, tf.float32), 2)
 
-    def __init__(self, items: int, dim: int, name: str = "item_table") -> None:
+
+class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
+    """The tied item table, float32 [N + 1, d]: looked up here, and used as it is to score items.
+
+    With features an item's vector is its own embedding plus those of its features.
+
+    Args:
+        features: encoded for rows 0..N, all zero for row 0.
+    """
+
+    def __init__(self, items: int, dim: int, features: EncodedFeatures | None = None, name: str = "item_table") -> None:
         super().__init__(name=name)
         self.dim = dim
-        self.embeddings = self.add_weight(
-            name="embeddings", shape=(items + 1, dim), initializer=keras.initializers.TruncatedNormal(stddev=0.02)
-        )
+        self._features = features
+        self.embeddings = self._table("embeddings", items + 1)
+        if features is not None:
+            self.categories = self._table("categories", features.codes_used)
+            self.numbers = self._table("numbers", features.numbers.shape[1])
+
+    def _table(self, name: str, rows: int) -> tf.Variable:
+        small = keras.initializers.TruncatedNormal(stddev=0.02)
+        return self.add_weight(name=name, shape=(rows, self.dim), initializer=small)
 
     def get_prunable_weights(self) -> list[tf.Variable]:
         return [self.embeddings]
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
-        return dense_lookup(self.embeddings, ids) * self.dim**0.5
+        return dense_lookup(self.vectors(), ids) * self.dim**0.5
+
+    def vectors(self) -> tf.Tensor:
+        """Vectors of all rows, float32 [N + 1, d]."""
+        if self._features is None:
+            return tf.convert_to_tensor(self.embeddings)
+        return self.embeddings + self.feature_vectors(self._features)
+
+    def feature_vectors(self, features: EncodedFeatures) -> tf.Tensor:
+        """What features alone contribute, float32 [n, d]: the vector of an item that was never trained on."""
+        # Code 0 is for what is not known, and contributes nothing.
+        known = tf.expand_dims(tf.cast(features.codes > 0, tf.float32), 2)
+        embedded = tf.reduce_sum(dense_lookup(self.categories, tf.constant(features.codes)) * known, 1)
+        return embedded + tf.matmul(tf.constant(features.numbers), self.numbers)
 
 
 class Positions(keras.layers.Layer):  # type: ignore[misc]
@@ -68,7 +100,7 @@ class CausalMean(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         vectors, ids = inputs
-        real = tf.expand_dims(tf.cast(ids > 0, tf.float32), 2)
+        real = real_events(ids)
         return tf.cumsum(vectors * real, axis=1) / tf.maximum(tf.cumsum(real, axis=1), 1.0)
 
 
@@ -77,7 +109,7 @@ class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         vectors, ids = inputs
-        real = tf.expand_dims(tf.cast(ids > 0, tf.float32), 2)
+        real = real_events(ids)
         total = tf.reduce_sum(vectors * real, axis=1, keepdims=True)
         return total / tf.maximum(tf.reduce_sum(real, axis=1, keepdims=True), 1.0)
 

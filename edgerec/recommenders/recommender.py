@@ -1,19 +1,26 @@
 """The Keras recommender: item table + encoder, with a training graph and a serving graph over the same layers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 import tf_keras as keras
 
 from device_runner import EdgeRecError
+from edgerec.data.features import EncodedFeatures, Feature, encode_features
 from edgerec.recipe import Model
+from edgerec.recommenders.cnn import CnnMixer
+from edgerec.recommenders.gru import GruMixer
 from edgerec.recommenders.layers import ItemTable
+from edgerec.recommenders.lru import LruMixer
 from edgerec.recommenders.mean import MeanEncoder
 from edgerec.recommenders.sasrec import SasrecEncoder
+from edgerec.recommenders.stack import RecurrentStack, Stack
 
 
 class Encoder(Protocol):
@@ -24,7 +31,13 @@ class Encoder(Protocol):
     def last(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor: ...
 
 
-ENCODERS: dict[str, type[MeanEncoder] | type[SasrecEncoder]] = {"mean": MeanEncoder, "sasrec": SasrecEncoder}
+ENCODERS: dict[str, Callable[[Model], Encoder]] = {
+    "mean": MeanEncoder,
+    "cnn": partial(Stack, mixer=CnnMixer),
+    "gru": partial(RecurrentStack, mixer=GruMixer),
+    "sasrec": SasrecEncoder,
+    "lru": partial(RecurrentStack, mixer=LruMixer),
+}
 
 
 class SequenceRecommender:
@@ -32,43 +45,116 @@ class SequenceRecommender:
 
     Attributes:
         split_fingerprint: of the data set it is trained on.
+        item_features: the features that are part of an item's vector, as learned on training rows.
         network: ids int32 [B, T] -> hidden states float32 [B, T, d], the graph that is trained and pruned.
         serving: ids int32 [B, T] -> hidden state float32 [B, d] after the newest event, over the same layers.
-        item_table: the tied table; ``item_table.embeddings`` is float32 [N + 1, d].
+        item_table: the tied table; ``item_table.vectors()`` is float32 [N + 1, d].
+        state_size: S of a recurrent encoder, ``None`` of any other.
     """
 
-    def __init__(self, config: Model, items: int, split_fingerprint: str | None = None) -> None:
+    def __init__(
+        self,
+        config: Model,
+        items: int,
+        split_fingerprint: str | None = None,
+        item_features: Sequence[Feature] = (),
+        encoded: EncodedFeatures | None = None,
+    ) -> None:
         self.config = config
         self.items = items
         self.split_fingerprint = split_fingerprint
-        self.item_table = ItemTable(items, config.dim)
-        encoder: Encoder = ENCODERS[config.encoder](config)
+        self.item_features = list(item_features)
+        self._encoded = encoded
+        self.item_table = ItemTable(items, config.dim, encoded)
+        encoder = self._encoder = ENCODERS[config.encoder](config)
         ids = keras.Input((None,), dtype=tf.int32, name="history")
         self.network = keras.Model(ids, encoder.sequence(self.item_table(ids), ids), name="training")
         self.serving = keras.Model(ids, encoder.last(self.item_table(ids), ids), name="serving")
+        self.state_size = encoder.state_size if isinstance(encoder, RecurrentStack) else None
         self._score = tf.function(self.item_scores, input_signature=[tf.TensorSpec([None, None], tf.int32)])
+
+    @classmethod
+    def of_table(
+        cls, config: Model, table: pd.DataFrame, features: Sequence[Feature], split_fingerprint: str | None
+    ) -> "SequenceRecommender":
+        """For the items of a data set (``Dataset.item_table``), with those of its ``features`` that ``config`` names.
+
+        Raises:
+            EdgeRecError: ``config.item_features`` names a column that is no feature.
+        """
+        known = {feature.name: feature for feature in features}
+        for name in config.item_features:
+            if name not in known:
+                raise EdgeRecError(
+                    f"model.item_features: the item table has no feature {name!r}; it has: {', '.join(known) or 'none'}"
+                )
+        chosen = [known[name] for name in config.item_features]
+        encoded = encode_features(chosen, table).with_padding() if chosen else None
+        return cls(config, len(table), split_fingerprint, chosen, encoded)
 
     def item_scores(self, history: tf.Tensor) -> tf.Tensor:
         """Scores of all rows, float32 [B, N + 1], for histories int32 [B, T] left-padded with 0."""
-        return tf.matmul(self.serving(history, training=False), self.item_table.embeddings, transpose_b=True)
+        return self._scores_of(self.serving(history, training=False))
+
+    def advance(self, state: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
+        """The state float32 [B, S] of a recurrent encoder after one more event (rows, int32 [B]); zeros at first.
+
+        Row 0 leaves the state as it is.
+        """
+        assert isinstance(self._encoder, RecurrentStack)
+        after = self._encoder.advance(tf.squeeze(self.item_table(tf.expand_dims(item, 1)), 1), state)
+        return tf.where(tf.expand_dims(item > 0, 1), after, state)
+
+    def scores_from_state(self, state: tf.Tensor) -> tf.Tensor:
+        """As ``item_scores``, from a state float32 [B, S]."""
+        assert isinstance(self._encoder, RecurrentStack)
+        return self._scores_of(self._encoder.hidden(state))
 
     def score(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Scores float32 [n, N + 1] for n histories of rows, oldest first; the last ``max_history`` are read."""
         return np.asarray(self._score(tf.constant(left_pad(histories, self.config.max_history))))
 
+    def _scores_of(self, hidden: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(hidden, self.item_table.vectors(), transpose_b=True)
+
+    def folded(self) -> "SequenceRecommender":
+        """The same recommender with its features added up in the item table: what is pruned and exported."""
+        if self._encoded is None:
+            return self
+        config = self.config.model_copy(update={"item_features": []})
+        plain = SequenceRecommender(config, self.items, self.split_fingerprint)
+        for layer in self.network.layers:
+            if layer.weights and layer is not self.item_table:
+                plain.network.get_layer(layer.name).set_weights(layer.get_weights())
+        plain.item_table.embeddings.assign(self.item_table.vectors())
+        return plain
+
+    def new_item_vectors(self, table: pd.DataFrame) -> np.ndarray:
+        """Vectors float32 [n, d] of items without interactions, from their features in ``table`` alone.
+
+        Raises:
+            EdgeRecError: the recommender has no item features, or ``table`` lacks a column of theirs.
+        """
+        if not self.item_features:
+            raise EdgeRecError("this model has no item features, so new items have no vectors; set model.item_features")
+        return np.asarray(self.item_table.feature_vectors(encode_features(self.item_features, table)))
+
     def save(self, folder: Path) -> None:
-        """Write ``model.json`` and ``model.weights.h5``."""
+        """Write ``model.json``, ``model.weights.h5`` and, with features, ``features.npz``."""
         (folder / "model.json").write_text(
             json.dumps(
                 {
                     "items": self.items,
                     "split_fingerprint": self.split_fingerprint,
                     "model": self.config.model_dump(),
+                    "item_features": [feature.to_json() for feature in self.item_features],
                 },
                 indent=2,
             )
             + "\n"
         )
+        if self._encoded is not None:
+            self._encoded.save(folder / "features.npz")
         self.network.save_weights(folder / "model.weights.h5")
 
     @classmethod
@@ -82,7 +168,9 @@ class SequenceRecommender:
             saved = json.loads((folder / "model.json").read_text())
         except FileNotFoundError:
             raise EdgeRecError(f"{folder}: no model here; make one with: edgerec train") from None
-        recommender = cls(Model(**saved["model"]), saved["items"], saved["split_fingerprint"])
+        features = [Feature(**feature) for feature in saved["item_features"]]
+        encoded = EncodedFeatures.load(folder / "features.npz") if features else None
+        recommender = cls(Model(**saved["model"]), saved["items"], saved["split_fingerprint"], features, encoded)
         recommender.network.load_weights(folder / "model.weights.h5")
         return recommender
 

@@ -1,0 +1,95 @@
+"""Losses over the catalogue, for hidden states float32 [P, d] and the item table float32 [N + 1, d]."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+# Positions scored at a time: their scores of a few thousand items then stay in the processor's cache.
+CHUNK = 256
+
+# hidden [P, d], table [N + 1, d], targets int32 [P] (never 0) -> the sum of the positions' losses.
+Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def cross_entropy(precision: str) -> Loss:
+    """Cross-entropy over the whole catalogue, with its gradient computed chunk by chunk beside it.
+
+    The scores of all positions are never in memory at once (as in cut cross-entropy, Wijmans et al., ICLR 2025), which
+    is 3 to 4 times as fast on CPU as the usual two operations.
+
+    Args:
+        precision: of the products, ``"float32"`` or ``"bfloat16"``; sums and exponentials are float32 in both.
+    """
+    compute = tf.as_dtype(precision)
+
+    @tf.custom_gradient
+    def loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, object]:
+        positions = tf.shape(hidden)[0]
+        cast_table = tf.cast(table, compute)
+        by_item = tf.transpose(cast_table)
+
+        def chunk(
+            start: tf.Tensor, number: tf.Tensor, total: tf.Tensor, d_table: tf.Tensor, d_hidden: tf.TensorArray
+        ) -> tuple[object, ...]:
+            part = hidden[start : start + CHUNK]
+            scores = tf.cast(tf.matmul(tf.cast(part, compute), by_item), tf.float32)
+            best = tf.reduce_max(scores, 1, keepdims=True)
+            weights = tf.exp(scores - best)
+            sums = tf.reduce_sum(weights, 1, keepdims=True)
+            weights = tf.cast(weights, compute)
+            expected = tf.cast(tf.matmul(weights, cast_table), tf.float32) / sums
+            share = tf.matmul(weights, tf.cast(part / sums, compute), transpose_a=True)
+            return (
+                start + CHUNK,
+                number + 1,
+                total + tf.reduce_sum(tf.math.log(sums) + best),
+                d_table + tf.cast(share, tf.float32),
+                d_hidden.write(number, expected),
+            )
+
+        parts = tf.TensorArray(
+            tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=[None, hidden.shape[1]]
+        )
+        start = [0, 0, tf.constant(0.0), tf.zeros_like(table), parts]
+        looped = tf.while_loop(lambda start, *_: start < positions, chunk, start, parallel_iterations=1)
+        wanted = tf.gather(table, targets)
+        d_hidden = looped[4].concat() - wanted
+        d_table = looped[3] - tf.math.unsorted_segment_sum(hidden, targets, tf.shape(table)[0])
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None]:
+            return upstream * d_hidden, upstream * d_table, None
+
+        return looped[2] - tf.reduce_sum(hidden * wanted), gradient
+
+    return loss  # type: ignore[no-any-return]
+
+
+def sampled_softmax(negatives: int, items: int) -> Loss:
+    """Cross-entropy over the target and ``negatives`` items that the batch shares, drawn uniformly.
+
+    logQ correction (Bengio & Senécal 2008) is then the constant log(negatives / N), which a softmax needs only against
+    the target's own score.
+    """
+    shift = float(np.log(negatives / items))
+
+    def loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        drawn = tf.random.uniform([negatives], 1, items + 1, tf.int32)
+        positive = tf.reduce_sum(hidden * tf.gather(table, targets), axis=1, keepdims=True)
+        negative = tf.matmul(hidden, tf.gather(table, drawn), transpose_b=True) - shift
+        negative = tf.where(drawn[None] == targets[:, None], -1e9, negative)
+        return tf.reduce_sum(tf.reduce_logsumexp(tf.concat([positive, negative], 1), axis=1) - positive[:, 0])
+
+    return loss
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for it; without them bfloat16 is slower than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
