@@ -42,7 +42,8 @@ def gru_scan(projected: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Ten
             written = zip(kept, (state, gates, candidate, inner), strict=True)
             return t + 1, state, *(array.write(t, value) for array, value in written)
 
-        arrays = [tf.TensorArray(tf.float32, steps, element_shape=[None, n * units]) for n in (1, 2, 1, 1)]
+        # The batch is known in the serving graph, whose converter needs whole shapes.
+        arrays = [tf.TensorArray(tf.float32, steps, element_shape=[projected.shape[1], n * units]) for n in (1, 2, 1, 1)]
         zero = tf.zeros_like(projected[0, :, :units])
         looped = tf.while_loop(lambda t, *_: t < steps, forward, [0, zero, *arrays], parallel_iterations=1)
         states, gates, candidates, inners = (array.stack() for array in looped[2:])
