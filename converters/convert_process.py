@@ -17,7 +17,7 @@ def main() -> None:
 
     from converters.schemes import SCHEMES
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, signature_keys=["recommend"])
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved_model)  # with all its signatures
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # no Flex op can slip in
     SCHEMES[scheme].configure(converter)
     content = converter.convert()

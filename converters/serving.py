@@ -1,4 +1,6 @@
-"""The signature ``recommend`` around a Keras recommender's scores."""
+"""The signatures around a Keras recommender: ``recommend``, and for a recurrent one ``advance`` and
+``recommend_from_state``.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,16 @@ EXCLUDED = -1e9
 
 
 class ServingModule(tf.Module):  # type: ignore[misc]
-    """``history`` and ``exclude`` in; ``ids``, ``scores`` and ``item_scores`` out, with static shapes for batch 1."""
+    """``history`` and ``exclude`` in; ``ids``, ``scores`` and ``item_scores`` out, with static shapes for batch 1.
+
+    A recurrent recommender (``contract.state``) has two signatures more: ``advance``, ``state [1, S]`` and
+    ``item [1]`` in, ``state [1, S]`` out, and ``recommend_from_state`` with ``state`` in place of ``history``.
+    """
 
     def __init__(self, recommender: Any, contract: Contract) -> None:
         super().__init__()
         self.recommender = recommender
-        self._tracked = [recommender.serving, recommender.item_table]
+        self._tracked = [recommender.network, recommender.serving, recommender.item_table]
         self.contract = contract
         self.recommend = tf.function(
             self._recommend,
@@ -26,10 +32,32 @@ class ServingModule(tf.Module):  # type: ignore[misc]
                 tf.TensorSpec([1, contract.max_exclude], tf.int32, name="exclude"),
             ],
         )
+        if contract.state:
+            state = tf.TensorSpec([1, contract.state], tf.float32, name="state")
+            self.advance = tf.function(
+                self._advance, input_signature=[state, tf.TensorSpec([1], tf.int32, name="item")]
+            )
+            self.recommend_from_state = tf.function(
+                self._recommend_from_state,
+                input_signature=[state, tf.TensorSpec([1, contract.max_exclude], tf.int32, name="exclude")],
+            )
+
+    def exported(self) -> dict[str, Any]:
+        """The signatures by name."""
+        names = ("recommend", "advance", "recommend_from_state")
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def _recommend(self, history: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._best(self.recommender.item_scores(history), exclude)
+
+    def _recommend_from_state(self, state: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._best(self.recommender.scores_from_state(state), exclude)
+
+    def _advance(self, state: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"state": self.recommender.advance(state, item)}
+
+    def _best(self, item_scores: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = self.contract.items + 1
-        item_scores = self.recommender.item_scores(history)
         # Row 0 is always excluded, also when every place of ``exclude`` is taken.
         excluded = tf.concat([tf.zeros([1], tf.int32), tf.squeeze(exclude, 0)], axis=0)
         hits = tf.scatter_nd(tf.expand_dims(excluded, 1), tf.ones([self.contract.max_exclude + 1]), [rows])
@@ -45,4 +73,4 @@ class ServingModule(tf.Module):  # type: ignore[misc]
 def save_serving_model(recommender: Any, contract: Contract, folder: Path) -> None:
     """Write the SavedModel that every scheme is converted from."""
     module = ServingModule(recommender, contract)
-    tf.saved_model.save(module, str(folder), signatures={"recommend": module.recommend})
+    tf.saved_model.save(module, str(folder), signatures=module.exported())

@@ -71,7 +71,7 @@ def _verify_on(
             empty = np.zeros((0, 0), np.float32)
             return Verification(version, False, 0.0, float("inf"), error, empty.astype(np.int32), empty)
         with np.load(destination) as out:
-            top, scores = out["top"], out["item_scores"]
+            top, scores, by_state = out["top"], out["item_scores"], out["state_scores"]
     agreement = overlap(expected, top)
     difference = float(np.abs(scores[:, 1:] - reference[:, 1:]).max() / max(float(reference[:, 1:].std()), 1e-12))
     reason = ""
@@ -81,6 +81,10 @@ def _verify_on(
         reason = "all scores are zero"
     elif agreement < SCHEMES[scheme].min_overlap:
         reason = f"top-10 overlap with Keras is {agreement:.3f}, {scheme} needs {SCHEMES[scheme].min_overlap}"
+    elif len(by_state):
+        stepped = overlap(expected[: len(by_state)], top_rows_excluding(by_state, histories[: len(by_state)]))
+        if not np.isfinite(by_state).all() or stepped < SCHEMES[scheme].min_overlap:
+            reason = f"top-10 overlap with Keras by way of the state is {stepped:.3f}"
     return Verification(version, not reason, agreement, difference, reason, top, scores)
 
 

@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,8 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
     )
 
 
-def load_signature(path: Path, backend: str, threads: int, name: str = "recommend") -> Signature:
-    """Load the model in ``path`` and return its signature ``name`` as a function of named arrays.
+def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]) -> dict[str, Signature]:
+    """Load the model in ``path`` and return its signatures by name, each a function of named arrays.
 
     Raises:
         BackendError: the runtime cannot be imported, or refuses the file.
@@ -69,7 +69,7 @@ def load_signature(path: Path, backend: str, threads: int, name: str = "recommen
         with NativeLogSilenced():
             interpreter = interpreter_class(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
-            runner = interpreter.get_signature_runner(name)
+            runners = {name: interpreter.get_signature_runner(name) for name in names}
     except ImportError as error:
         hint = (
             "; tflite-runtime needs numpy<2"
@@ -80,7 +80,7 @@ def load_signature(path: Path, backend: str, threads: int, name: str = "recommen
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackendError(f"{backend} refuses {path.name}: {reason}") from None
-    return runner  # type: ignore[no-any-return]
+    return runners
 
 
 class NativeLogSilenced:

@@ -35,7 +35,8 @@ def bench(
         histories: real histories of raw ids, used in turn.
         runs: timed calls after the warm-up.
 
-    ``recommend`` is the whole call on raw ids, ``invoke`` the bare signature on ready inputs. Cold start is measured
+    ``recommend`` is the whole call on raw ids, ``invoke`` the bare signature on ready inputs, ``step`` one event more and
+    the recommendation after it from a kept state (``None`` where the model has none). Cold start is measured
     in a fresh process: import of the runtime, load of the bundle, first recommendation; so is the peak memory.
     """
     before = device_state()
@@ -61,6 +62,7 @@ def bench(
         start = CLOCK()
         recommender.invoke(inputs)
         bare[turn] = CLOCK() - start
+    stepped = _step_times(recommender, histories[0], runs) if recommender.bundle.contract.state else None
     cold = cold_start(path, histories[0], recommender.backend, threads)
     return {
         "schema": SCHEMA,
@@ -72,10 +74,23 @@ def bench(
         "histories": len(histories),
         "recommend_ms": _percentiles(whole),
         "invoke_ms": _percentiles(bare),
+        "step_ms": None if stepped is None else _percentiles(stepped),
         "cold_start_ms": {name: cold[name] for name in ("import", "load", "first")},
         "peak_rss_mb": cold["peak_rss_mb"],
         "device": {"cpu": cpu_model(), "machine": platform.machine(), "before": before, "after": device_state()},
     }
+
+
+def _step_times(recommender: Recommender, history: Sequence[str], runs: int) -> np.ndarray:
+    """Of one event and the recommendation after it, from a kept state: ns, [runs]."""
+    state, times = recommender.new_state(), np.empty(runs)
+    for turn in range(-WARM_UP, runs):
+        item = history[turn % len(history)]
+        start = CLOCK()
+        state = recommender.advance(state, item)
+        recommender.recommend_from_state(state)
+        times[max(turn, 0)] = CLOCK() - start
+    return times
 
 
 def cold_start(path: str | Path, history: Sequence[str], backend: str, threads: int) -> dict[str, float]:

@@ -33,13 +33,15 @@ TFLITE_IDENTIFIER = b"TFL3"
 @dataclass(frozen=True)
 class Contract:
     """Sizes of the signature ``recommend``: ``history [1, max_history]``, ``exclude [1, max_exclude]``,
-    ``ids`` and ``scores [1, top_k]``, ``item_scores [1, items + 1]``.
+    ``ids`` and ``scores [1, top_k]``, ``item_scores [1, items + 1]``; of ``advance`` and ``recommend_from_state``:
+    ``state [1, state]``, absent where ``state`` is 0.
     """
 
     max_history: int
     max_exclude: int
     top_k: int
     items: int
+    state: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Bundle:
     @property
     def scheme(self) -> str:
         return str(self.manifest["scheme"])
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the model: what a kept state belongs to."""
+        return str(self.manifest["flatbuffer_sha256"])
 
     @property
     def exclude_history(self) -> bool:
@@ -187,7 +194,10 @@ def _contract(manifest: dict[str, Any], path: Path) -> Contract:
     names = ("max_history", "max_exclude", "top_k", "items")
     if not isinstance(sizes, dict) or not all(isinstance(sizes.get(n), int) and sizes[n] > 0 for n in names):
         raise BundleError(f"{path}: {MANIFEST} lacks the sizes of the signature ({', '.join(names)})")
-    return Contract(**{name: sizes[name] for name in names})
+    state = sizes.get("state", 0)
+    if not isinstance(state, int) or state < 0:
+        raise BundleError(f"{path}: {MANIFEST} gives the state a size of {state!r}")
+    return Contract(**{name: sizes[name] for name in names}, state=state)
 
 
 def _lines(members: dict[str, bytes], name: str, path: Path) -> list[str]:

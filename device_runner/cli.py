@@ -118,8 +118,10 @@ def bench(model: Path, history_paths: tuple[Path, ...], runs: int, backend: str,
         return
     click.echo(f"{result['file']} ({result['scheme']}) on {result['backend']}, {threads} thread(s), {runs} runs")
     click.echo(f"device      {result['device']['cpu']} ({result['device']['machine']})")
-    for name in ("recommend", "invoke"):
+    for name in ("recommend", "invoke", "step"):
         times = result[f"{name}_ms"]
+        if times is None:
+            continue
         click.echo(f"{name:<10}  p50 {times['p50']:.3f} ms   p90 {times['p90']:.3f} ms   p99 {times['p99']:.3f} ms")
     cold = result["cold_start_ms"]
     click.echo(
@@ -159,6 +161,8 @@ def _facts(bundle: Bundle) -> list[tuple[str, Any]]:
             f"returns {contract.top_k} (the runtime lifts both limits)",
         ),
     ]
+    if contract.state:
+        facts.append(("state", f"{contract.state} floats: one step a new event for who keeps them"))
     for name, result in bundle.runtimes.items():
         facts.append(("verified on", f"{name} {result['version']}: top-10 overlap with Keras {result['overlap@10']}"))
     dataset = manifest.get("dataset", {})

@@ -1,15 +1,19 @@
 """Recommendations from a bundle and a history of raw item ids."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from device_runner.backends import Signature, choose_backend, load_signature
+from device_runner.backends import Signature, choose_backend, load_signatures
 from device_runner.bundle import Bundle
 from device_runner.errors import BundleError
 from device_runner.ranking import top_rows
+
+# The signatures of every bundle, and those of recurrent models beside it.
+RECOMMEND = "recommend"
+STATEFUL = ("advance", "recommend_from_state")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,10 @@ class Recommendation:
     item: str
     score: float
     title: str
+
+
+# Excluded rows -> the outputs of a signature.
+Run = Callable[[Sequence[int]], dict[str, np.ndarray]]
 
 
 class Recommendations(list[Recommendation]):
@@ -45,10 +53,10 @@ class Recommender:
     [Recommendation(item='1106523', score=4.1, title='...'), ...]
     """
 
-    def __init__(self, bundle: Bundle, backend: str, signature: Signature) -> None:
+    def __init__(self, bundle: Bundle, backend: str, signatures: dict[str, Signature]) -> None:
         self.bundle = bundle
         self.backend = backend
-        self._signature = signature
+        self._signatures = signatures
         self._row_of = {item: row for row, item in enumerate(bundle.items) if row}
         self._history = np.zeros((1, bundle.contract.max_history), np.int32)
         self._exclude = np.zeros((1, bundle.contract.max_exclude), np.int32)
@@ -69,8 +77,8 @@ class Recommender:
         """
         bundle = Bundle.read(path)
         backend = choose_backend(backend, bundle.runtimes)
-        signature = load_signature(bundle.path, backend, threads)
-        recommender = cls(bundle, backend, signature)
+        names = (RECOMMEND, *STATEFUL) if bundle.contract.state else (RECOMMEND,)
+        recommender = cls(bundle, backend, load_signatures(bundle.path, backend, threads, names))
         recommender._check_shapes()
         return recommender
 
@@ -94,21 +102,52 @@ class Recommender:
         Returns:
             The items, best first. With no known event, the most popular ones (score 0).
         """
-        if k < 1:
-            raise ValueError(f"k is {k}; ask for at least one item")
         rows = self.rows(history)
-        banned = set(self.rows(exclude)) if exclude is not None else set()
+        banned = set(self.rows(exclude or ()))
         if self.bundle.exclude_history if exclude_history is None else exclude_history:
             banned.update(rows)
         unknown = len(history) - len(rows)
-        if not rows:
-            return Recommendations(self._popular(k, banned), unknown, "popularity")
-        ids, scores = self.recommend_rows(rows, banned, k)
-        return Recommendations(
-            (self._recommendation(int(row), float(score)) for row, score in zip(ids, scores, strict=True)),
-            unknown,
-            "model",
-        )
+        return self._listed(self._after(rows) if rows else None, banned, k, unknown)
+
+    def new_state(self) -> np.ndarray:
+        """The state before any event, float32 [1, S], for ``advance`` and ``recommend_from_state``.
+
+        A device that keeps the state pays one step a new event, not the whole history: keep the array as it is (it
+        belongs to this very file: see ``bundle.fingerprint``). Unlike ``recommend`` it never forgets: after more than
+        ``max_history`` events the two are different.
+
+        Raises:
+            BundleError: the model is not recurrent, and has no state.
+        """
+        if not self.bundle.contract.state:
+            raise BundleError(f"{self.bundle.path}: not a recurrent model, so it has no state; use recommend()")
+        return np.zeros((1, self.bundle.contract.state), np.float32)
+
+    def advance(self, state: np.ndarray, item: str) -> np.ndarray:
+        """The state after one more event (a raw item id; one that is not in the catalogue changes nothing).
+
+        Raises:
+            ValueError: the state has not the shape of this model's.
+        """
+        row = self._row_of.get(item)
+        return state if row is None else self.advance_row(state, row)
+
+    def advance_row(self, state: np.ndarray, row: int) -> np.ndarray:
+        """As ``advance``, for an item given as its row."""
+        self._check_state(state)
+        return np.array(self._signatures["advance"](state=state, item=np.array([row], np.int32))["state"])
+
+    def recommend_from_state(
+        self, state: np.ndarray, k: int = 10, exclude: Iterable[str] | None = None
+    ) -> Recommendations:
+        """The ``k`` best items after a kept state; ``exclude`` should hold the history's ids where it should not be
+        recommended again. A new state gives the most popular items.
+
+        Raises:
+            ValueError: the state has not the shape of this model's.
+        """
+        self._check_state(state)
+        return self._listed(self._after_state(state) if state.any() else None, set(self.rows(exclude or ())), k, 0)
 
     def rows(self, items: Iterable[str]) -> list[int]:
         """Rows of the known ids, in order."""
@@ -120,14 +159,21 @@ class Recommender:
         The graph's own top-k is used where ``k`` and ``exclude`` fit it; otherwise the same order is taken from
         ``item_scores``, so neither is limited by what was fixed at conversion.
         """
+        return self._best(self._after(history), exclude, k)
+
+    def state_scores(self, state: np.ndarray) -> np.ndarray:
+        """As ``item_scores``, after a kept state."""
+        return np.array(self._after_state(state)(())["item_scores"][0], np.float32)
+
+    def _best(self, run: Run, exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
         contract = self.bundle.contract
         banned = sorted(set(exclude))
         if k <= contract.top_k and len(banned) <= contract.max_exclude:
-            out = self._run(history, banned)
+            out = run(banned)
             ids, scores = out["ids"][0, :k], out["scores"][0, :k]
             kept = ids > 0
             return ids[kept], scores[kept]
-        scores = self.item_scores(history)
+        scores = np.array(run(())["item_scores"][0], np.float32)
         scores[[0, *banned]] = -np.inf
         ids = top_rows(scores[None], k)[0]
         ids = ids[ids > 0]
@@ -135,23 +181,45 @@ class Recommender:
 
     def item_scores(self, history: Sequence[int]) -> np.ndarray:
         """Scores of all rows before exclusion, float32 [N + 1]; row 0 is padding and means nothing."""
-        return np.array(self._run(history, ())["item_scores"][0], np.float32)
+        return np.array(self._after(history)(())["item_scores"][0], np.float32)
 
     def inputs(self, history: Sequence[int], exclude: Sequence[int] = ()) -> dict[str, np.ndarray]:
         """The signature's inputs: the last ``max_history`` rows left-padded with 0, and the excluded rows."""
         last = history[-self._history.shape[1] :]
         self._history.fill(0)
         self._history[0, self._history.shape[1] - len(last) :] = last
-        self._exclude.fill(0)
-        self._exclude[0, : len(exclude)] = exclude
-        return {"history": self._history, "exclude": self._exclude}
+        return {"history": self._history, "exclude": self._excluded(exclude)}
 
     def invoke(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The bare signature call, as the benchmark times it."""
-        return self._signature(**inputs)
+        return self._signatures[RECOMMEND](**inputs)
 
-    def _run(self, history: Sequence[int], exclude: Sequence[int]) -> dict[str, np.ndarray]:
-        return self._signature(**self.inputs(history, exclude))
+    def _after(self, history: Sequence[int]) -> Run:
+        return lambda exclude: self.invoke(self.inputs(history, exclude))
+
+    def _after_state(self, state: np.ndarray) -> Run:
+        run = self._signatures["recommend_from_state"]
+        return lambda exclude: run(state=state, exclude=self._excluded(exclude))
+
+    def _excluded(self, rows: Sequence[int]) -> np.ndarray:
+        self._exclude.fill(0)
+        self._exclude[0, : len(rows)] = rows
+        return self._exclude
+
+    def _listed(self, run: Run | None, banned: set[int], k: int, unknown: int) -> Recommendations:
+        """What ``run`` finds best; what is popular without one."""
+        if k < 1:
+            raise ValueError(f"k is {k}; ask for at least one item")
+        if run is None:
+            return Recommendations(self._popular(k, banned), unknown, "popularity")
+        ids, scores = self._best(run, banned, k)
+        found = (self._recommendation(int(row), float(score)) for row, score in zip(ids, scores, strict=True))
+        return Recommendations(found, unknown, "model")
+
+    def _check_state(self, state: np.ndarray) -> None:
+        expected = self.new_state().shape
+        if state.shape != expected or state.dtype != np.float32:
+            raise ValueError(f"the state is {state.dtype} {state.shape}, this model's is float32 {expected}")
 
     def _popular(self, k: int, banned: set[int]) -> Iterable[Recommendation]:
         rows = (row for row in range(1, len(self.bundle.items)) if row not in banned)
@@ -162,7 +230,7 @@ class Recommender:
 
     def _check_shapes(self) -> None:
         contract = self.bundle.contract
-        out = self._run((), ())
+        out = self._after(())(())
         expected = {
             "ids": (1, contract.top_k),
             "scores": (1, contract.top_k),
