@@ -16,8 +16,9 @@ lint: $(STAMP)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## preparation of 20 M interactions; latency, cold start and memory of the grocery bundle
+bench: $(STAMP)  ## preparation of 20 M interactions; training throughput; latency, cold start and memory of the grocery bundle
 	$(BIN)/python tests/bench_data.py
+	$(BIN)/python tests/bench_training.py
 	$(BIN)/edgerec-device bench models/grocery/model.tflite --history tests/data/grocery-history.csv
 
 clean:

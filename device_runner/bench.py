@@ -35,9 +35,9 @@ def bench(
         histories: real histories of raw ids, used in turn.
         runs: timed calls after the warm-up.
 
-    ``recommend`` is the whole call on raw ids, ``invoke`` the bare signature on ready inputs, ``step`` one event more and
-    the recommendation after it from a kept state (``None`` where the model has none). Cold start is measured
-    in a fresh process: import of the runtime, load of the bundle, first recommendation; so is the peak memory.
+    ``recommend`` is the whole call on raw ids, ``invoke`` the bare signature on ready inputs, ``step`` one event more
+    and the recommendation after it from a kept state (``None`` where the model has none). Cold start is measured in a
+    fresh process: import of the runtime, load of the bundle, first recommendation; so is the peak memory.
     """
     before = device_state()
     recommender = Recommender.load(path, backend, threads)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,10 +34,11 @@ def is_current(folder: Path, made_from: str) -> bool:
 
 @contextmanager
 def new_folder(folder: Path, made_from: str) -> Iterator[Path]:
-    """A temporary folder that takes the place of ``folder`` when the block ends well, and vanishes when it does not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    """A temporary folder that takes the place of ``folder`` when the block ends well, and vanishes when it does not.
+
+    What killed processes left of theirs for the same ``folder`` vanishes too.
+    """
+    temporary = _temporary(folder)
     temporary.mkdir()
     try:
         yield temporary
@@ -49,10 +51,32 @@ def new_folder(folder: Path, made_from: str) -> Iterator[Path]:
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Write ``content`` to a temporary file and rename it to ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(target: Path) -> Path:
+    """Name for ``target`` while this process makes it, with nothing there, nor at the names of ended processes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for path in target.parent.iterdir():
+        process = re.fullmatch(rf"\.{re.escape(target.name)}\.(\d{{1,9}})\.tmp", path.name)
+        if process and (int(process[1]) == os.getpid() or not _is_alive(int(process[1]))):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    return target.with_name(f".{target.name}.{os.getpid()}.tmp")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True

@@ -50,7 +50,7 @@ class Run:
     """A recipe and the folder of its artifacts.
 
     ``dataset/``, ``trained/``, ``pruned/`` and one folder a bundle under ``bundles/``, then ``report.json`` and
-    ``report.html``. Every method makes what it needs first.
+    ``report.html``; ``logs/`` is for TensorBoard. Every method makes what it needs first.
     """
 
     recipe: Recipe
@@ -175,7 +175,8 @@ class Run:
             pruner = MagnitudePruner(recommender, prune, steps)
         # Named for what is trained: another recipe in the same folder does not go on from these.
         checkpoints = self.folder / "checkpoints" / f"{title}-{key}"
-        log = train(recommender, self.dataset, config, checkpoints, self.progress, title, pruner)
+        logs = self.folder / "logs" / title
+        log = train(recommender, self.dataset, config, checkpoints, logs, self.progress, title, pruner)
         with new_folder(folder, key) as new:
             recommender.save(new)
             log["sparsity"] = sparsity(recommender)
@@ -193,6 +194,7 @@ class Run:
             max_exclude=self.recipe.convert.max_exclude or 4 * recommender.config.max_history,
             top_k=min(self.recipe.convert.top_k, dataset.items),
             items=dataset.items,
+            state=recommender.state_size or 0,
         )
         targets = dataset.targets("test")
         sample = targets.sample(self.recipe.report.histories, seed=0)

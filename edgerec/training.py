@@ -14,6 +14,7 @@ import tf_keras as keras
 
 from edgerec.data.dataset import Dataset
 from edgerec.evaluation.ranking import evaluate
+from edgerec.logs import ScalarLog
 from edgerec.losses import Loss, cross_entropy, multiplies_bfloat16, sampled_softmax
 from edgerec.progress import Progress
 from edgerec.recipe import Train
@@ -79,6 +80,7 @@ def train(
     dataset: Dataset,
     config: Train,
     checkpoints: Path,
+    logs: Path,
     progress: Progress,
     title: str,
     pruner: Pruner | None = None,
@@ -87,6 +89,7 @@ def train(
 
     Args:
         checkpoints: folder of the state after each epoch; an interrupted run goes on from there.
+        logs: folder of the curve for TensorBoard.
         pruner: when given, its wrapped network is trained, and only epochs at final sparsity count as best.
 
     Returns:
@@ -124,6 +127,7 @@ def train(
         curve, seconds = saved["curve"], saved["seconds"]
         progress.say(f"{title}: going on after epoch {len(curve)}")
 
+    log = ScalarLog(logs, curve)
     validation = dataset.targets("validation")
     with progress.epochs(title, config.epochs, done=len(curve)) as bar:
         while not _finished(curve, config, seconds, pruner):
@@ -153,7 +157,9 @@ def train(
             seconds += time.monotonic() - start
             state.progress.assign(json.dumps({"curve": curve, "seconds": seconds}))
             manager.save()
+            log.add(curve[-1])
             bar.epoch(epoch, f"loss {curve[-1]['loss']:.4f}, validation NDCG@10 {ndcg:.4f}", seconds / epoch)
+    log.close()
     for weight, kept in zip(weights, state.best, strict=True):
         weight.assign(kept)
     best = max(_counted(curve, pruner), key=lambda e: e["ndcg@10"])

@@ -39,7 +39,9 @@ def test_cross_entropy_by_chunks_is_the_usual_one(positions: int) -> None:
 
 def test_cross_entropy_stays_finite_with_scores_beyond_exp() -> None:
     hidden, table = normal(4, 8) * 100, normal(50, 8) * 100
-    loss, parts = gradients(lambda h, t: losses.cross_entropy("float32")(h, t, tf.constant([1, 2, 3, 4])), hidden, table)
+    loss, parts = gradients(
+        lambda h, t: losses.cross_entropy("float32")(h, t, tf.constant([1, 2, 3, 4])), hidden, table
+    )
     assert all(np.isfinite(values).all() for values in (loss, *parts))
 
 

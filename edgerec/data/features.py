@@ -110,7 +110,9 @@ def encode_features(features: Sequence[Feature], table: pd.DataFrame) -> Encoded
         place = {value: first + code for code, value in enumerate(feature.vocabulary, 1)}
         found = [[place[value] for value in feature.values(cell) if value in place] for cell in column]
         widest = max(map(len, found), default=0)
-        codes.append(np.array([row + [UNKNOWN] * (widest - len(row)) for row in found], np.int32).reshape(len(table), widest))
+        codes.append(
+            np.array([row + [UNKNOWN] * (widest - len(row)) for row in found], np.int32).reshape(len(table), widest)
+        )
         first += len(feature.vocabulary)
     return EncodedFeatures(np.concatenate(codes, 1), np.concatenate(numbers, 1), first + 1)
 

@@ -2,7 +2,6 @@
 
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
-
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
 from edgerec.recipe import Prune

@@ -43,7 +43,9 @@ def gru_scan(projected: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Ten
             return t + 1, state, *(array.write(t, value) for array, value in written)
 
         # The batch is known in the serving graph, whose converter needs whole shapes.
-        arrays = [tf.TensorArray(tf.float32, steps, element_shape=[projected.shape[1], n * units]) for n in (1, 2, 1, 1)]
+        arrays = [
+            tf.TensorArray(tf.float32, steps, element_shape=[projected.shape[1], n * units]) for n in (1, 2, 1, 1)
+        ]
         zero = tf.zeros_like(projected[0, :, :units])
         looped = tf.while_loop(lambda t, *_: t < steps, forward, [0, zero, *arrays], parallel_iterations=1)
         states, gates, candidates, inners = (array.stack() for array in looped[2:])
@@ -83,9 +85,7 @@ def gru_scan(projected: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Ten
                 parallel_iterations=1,
             )
             parts, d_candidate = looped[2].stack(), looped[3].stack()
-            d_kernel = tf.matmul(
-                tf.reshape(before, [-1, units]), tf.reshape(parts, [-1, 3 * units]), transpose_a=True
-            )
+            d_kernel = tf.matmul(tf.reshape(before, [-1, units]), tf.reshape(parts, [-1, 3 * units]), transpose_a=True)
             d_projected = tf.concat([parts[..., : 2 * units], d_candidate], -1)
             return d_projected, d_kernel, tf.reduce_sum(parts[..., 2 * units :], [0, 1])
 

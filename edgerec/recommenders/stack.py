@@ -1,7 +1,7 @@
 """A stack of pre-norm residual blocks, mixer and feed-forward: the frame of every encoder that reads an order."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import tensorflow as tf
 import tf_keras as keras
@@ -59,7 +59,7 @@ class RecurrentStack(Stack):
 
     def __init__(self, config: Model, mixer: Callable[[Model, int], RecurrentMixer]) -> None:
         super().__init__(config, mixer)
-        self._sizes = [block.mixer.state_size for block in self._blocks]
+        self._sizes = [cast(RecurrentMixer, block.mixer).state_size for block in self._blocks]
         self._dim = config.dim
         self.state_size = sum(self._sizes) + config.dim
 
@@ -97,7 +97,7 @@ class _Block:
         return self._join(LastPosition(name="newest")(hidden), self.mixer.newest(self._norm_in(hidden), ids))
 
     def advance(self, hidden: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        vector, state = self.mixer.advance(tf.squeeze(self._norm_in(hidden), 1), state)
+        vector, state = cast(RecurrentMixer, self.mixer).advance(tf.squeeze(self._norm_in(hidden), 1), state)
         return self._join(hidden, tf.expand_dims(vector, 1)), state
 
     def _join(self, hidden: tf.Tensor, mixed: tf.Tensor) -> tf.Tensor:

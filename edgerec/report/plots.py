@@ -15,6 +15,9 @@ from matplotlib.figure import Figure  # noqa: E402
 
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2")
 
+# Figures of a curve's entries, and what they are called.
+CURVES = {"loss": "loss, training", "ndcg@10": "NDCG@10, validation"}
+
 BASELINE_STYLES: tuple[Any, ...] = (":", "-.", (0, (1, 4)), (0, (8, 3)))
 
 
@@ -64,15 +67,24 @@ def latency(report: dict[str, Any]) -> str:
 
 
 def learning_curves(report: dict[str, Any]) -> str:
-    """Validation NDCG@10 by epoch, fine-tuning after training."""
-    figure, axes = plt.subplots(figsize=(6, 2.8))
-    offset = 0
-    for (stage, log), colour in zip(report["training"].items(), COLOURS, strict=False):
-        epochs = [offset + entry["epoch"] for entry in log["curve"]]
-        axes.plot(epochs, [entry["ndcg@10"] for entry in log["curve"]], "o-", markersize=3, color=colour, label=stage)
-        offset = epochs[-1]
-    axes.set(xlabel="epoch", ylabel="NDCG@10, validation")
-    axes.legend(fontsize=8)
+    """Loss and validation NDCG@10 by epoch, fine-tuning after training; a ring marks the epoch that was kept."""
+    figure, panels = plt.subplots(2, 1, figsize=(6, 4.6), sharex=True)
+    for axes, (figure_name, label) in zip(panels, CURVES.items(), strict=True):
+        offset = 0
+        for (stage, log), colour in zip(report["training"].items(), COLOURS, strict=False):
+            epochs = [offset + entry["epoch"] for entry in log["curve"]]
+            values = [entry[figure_name] for entry in log["curve"]]
+            axes.plot(epochs, values, "o-", markersize=3, color=colour, label=stage)
+            best = log["best_epoch"]
+            axes.plot(
+                offset + best, values[best - 1], "o", markersize=9, markerfacecolor="none", color=colour,
+                label=f"{stage}: kept, epoch {best}",
+            )  # fmt: skip
+            offset = epochs[-1]
+        axes.set(ylabel=label)
+    panels[-1].set(xlabel="epoch")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
+    panels[0].legend(fontsize=7)
     return _svg(figure)
 
 

@@ -1,0 +1,37 @@
+"""The log of a training for TensorBoard."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import tensorflow as tf
+
+# Names in the log of what a curve's entry holds; the step is the epoch.
+SCALARS = {"loss": "loss", "ndcg@10": "validation/ndcg@10", "learning_rate": "learning_rate"}
+# What makes a tensor a scalar to TensorBoard; ``tf.summary.scalar`` writes the same, but needs TensorBoard installed.
+METADATA = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
+
+
+class ScalarLog:
+    """Figures by epoch, in an event file in ``folder``.
+
+    It begins with the epochs that an interrupted run had saved, in place of what that run had logged: no epoch is in
+    it twice, and none is missing.
+    """
+
+    def __init__(self, folder: Path, curve: Iterable[Mapping[str, float]]) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writer = tf.summary.create_file_writer(str(folder))
+        for entry in curve:
+            self.add(entry)
+
+    def add(self, entry: Mapping[str, float]) -> None:
+        """Log an entry of the curve."""
+        with self._writer.as_default():
+            for key, name in SCALARS.items():
+                value = tf.constant(entry[key], tf.float32)
+                tf.summary.write(name, value, step=int(entry["epoch"]), metadata=METADATA)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()

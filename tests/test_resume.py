@@ -1,0 +1,169 @@
+"""Killed at any moment, the pipeline goes on from what it had finished, and leaves nothing behind."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import small_recipe
+
+from edgerec.artifact import is_current, new_folder, write_file
+from edgerec.pipeline import Run
+from edgerec.progress import Progress
+
+EPOCHS = 18
+# Where each of ten processes is killed: in its n-th epoch, while it trains, evaluates or writes a checkpoint. Epochs
+# are counted by each process, so that at most 10 + 4 of the 18 are done before the last one starts.
+KILLS = [
+    (1, "training"), (3, "checkpoint"), (2, "evaluation"), (1, "checkpoint"), (3, "training"),
+    (1, "evaluation"), (2, "checkpoint"), (2, "training"), (3, "evaluation"), (2, "checkpoint"),
+]  # fmt: skip
+
+# ``edgerec train``, which tells beside its own lines when it begins to evaluate and to write a checkpoint.
+PROGRAM = """
+import sys
+import edgerec
+import tensorflow as tf
+from pathlib import Path
+from edgerec import training
+from edgerec.pipeline import Run
+from edgerec.progress import Progress
+from edgerec.recipe import Recipe
+
+def told(name, function):
+    def call(*arguments, **options):
+        print(f"now: {name}", file=sys.stderr, flush=True)
+        return function(*arguments, **options)
+    return call
+
+training.evaluate = told("evaluation", training.evaluate)
+training.training_batches = told("training", training.training_batches)
+tf.train.CheckpointManager.save = told("checkpoint", tf.train.CheckpointManager.save)
+Run(Recipe.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]), Progress()).trained
+"""
+
+
+def start(recipe: Path, folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, "-c", PROGRAM, str(recipe), str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def kill_in(process: subprocess.Popen[str], epoch: int, phase: str, rng: random.Random, took: dict[str, float]) -> str:
+    """Kill ``process`` at a random moment of a phase of its ``epoch``-th epoch; what it had said until then.
+
+    ``took``: how long the phases were when last seen, which the moment is drawn from.
+    """
+    said, now, since, done = [], "", 0.0, 0
+    assert process.stderr
+    for line in process.stderr:
+        said.append(line)
+        told = re.fullmatch(r"now: (\w+)\n", line)
+        if told or "train: epoch" in line:
+            if now:
+                took[now] = time.monotonic() - since
+            now, since = told[1] if told else "", time.monotonic()
+            done += not told
+        if done == epoch - 1 and now == phase and "going on" not in line:
+            time.sleep(rng.random() * took.get(phase, 0.05))
+            break
+    process.send_signal(signal.SIGKILL)
+    said.append(process.stderr.read())
+    assert process.wait() == -signal.SIGKILL, "".join(said)
+    return "".join(said)
+
+
+@pytest.mark.slow
+def test_a_training_killed_ten_times_ends_like_one_that_was_not(purchases: Path, tmp_path: Path) -> None:
+    # 18 epochs in both, so that they can be compared one by one.
+    recipe = small_recipe(purchases, train={"epochs": EPOCHS, "patience": EPOCHS})
+    undisturbed = Run(recipe, tmp_path / "undisturbed", Progress())
+    (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
+    folder = tmp_path / "killed"
+    rng, took = random.Random(1), {}
+
+    preparing = start(tmp_path / "recipe.json", folder)
+    while not list(folder.glob(".dataset.*.tmp")):
+        assert preparing.poll() is None
+        time.sleep(0.001)
+    preparing.kill()
+    preparing.communicate()
+    assert list(folder.glob(".dataset.*.tmp"))
+
+    finished = 0
+    for epoch, phase in KILLS:
+        process = start(tmp_path / "recipe.json", folder)
+        said = kill_in(process, epoch, phase, rng, took)
+        went_on = re.search(r"going on after epoch (\d+)", said)
+        # The checkpoint of an epoch may have been complete before its line was.
+        assert int(went_on[1] if went_on else 0) - finished in (0, 1), said
+        ran = [int(number) for number in re.findall(r"train: epoch (\d+),", said)]
+        before = int(went_on[1]) if went_on else 0
+        assert ran == list(range(before + 1, before + len(ran) + 1))
+        finished = before + len(ran)
+        assert not list(folder.glob(".dataset.*.tmp"))
+    assert not (folder / "trained").exists()
+
+    last = start(tmp_path / "recipe.json", folder)
+    _, said = last.communicate()
+    assert last.returncode == 0, said
+    assert re.search(rf"going on after epoch ({finished}|{finished + 1})\n", said)
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
+    assert not list((folder / "checkpoints").iterdir())
+
+    one, other = (
+        json.loads((run / "trained" / "training.json").read_text()) for run in (undisturbed.trained.parent, folder)
+    )
+    assert [entry["epoch"] for entry in other["curve"]] == list(range(1, EPOCHS + 1))
+    assert [e["learning_rate"] for e in other["curve"]] == [e["learning_rate"] for e in one["curve"]]
+    losses, ranked = (np.array([[e[k] for e in log["curve"]] for log in (one, other)]) for k in ("loss", "ndcg@10"))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+    assert ranked[1][-5:].mean() == pytest.approx(ranked[0][-5:].mean(), abs=0.01)
+
+
+def ended_process() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_what_ended_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    dead = ended_process()
+    left = [tmp_path / f".dataset.{dead}.tmp", tmp_path / f".report.json.{dead}.tmp"]
+    others = [
+        tmp_path / name
+        for name in (
+            ".dataset.1.tmp",
+            f".data.{dead}.tmp",
+            f"x.dataset.{dead}.tmp",
+            f".dataset.{dead}.tmp2",
+            ".dataset.x.tmp",
+        )
+    ]
+    for folder in (left[0], *others):
+        folder.mkdir()
+        (folder / "part").write_text("half")
+    left[1].write_text("half")
+    with new_folder(tmp_path / "dataset", "key") as new:
+        (new / "whole").write_text("")
+        assert not left[0].exists()
+        assert left[1].exists()  # another target's
+    write_file(tmp_path / "report.json", "{}")
+    assert is_current(tmp_path / "dataset", "key")
+    assert {path.name for path in tmp_path.iterdir()} == {"dataset", "report.json", *(path.name for path in others)}
+
+
+def test_a_running_processes_folder_is_left_alone(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        running = tmp_path / f".dataset.{process.pid}.tmp"
+        running.mkdir()
+        with new_folder(tmp_path / "dataset", "key"):
+            pass
+        assert running.is_dir()
