@@ -50,6 +50,17 @@ def test_scores_do_not_depend_on_padding_or_company(recommender: SequenceRecomme
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
 
+def test_users_with_identical_histories_get_identical_scores(recommender: SequenceRecommender) -> None:
+    scores = recommender.score([np.array([3, 1, 4]), np.array([2, 7, 1, 8, 2]), np.array([3, 1, 4])])
+    np.testing.assert_allclose(scores[0], scores[2], rtol=1e-4, atol=1e-5)  # products sum in another order
+
+
+def test_a_single_event_and_no_event_have_scores(recommender: SequenceRecommender) -> None:
+    scores = recommender.score([np.array([7]), np.array([], np.int32)])
+    assert np.isfinite(scores).all()
+    assert np.abs(scores[0] - scores[1]).max() > 1e-3
+
+
 def test_only_the_last_events_are_read(recommender: SequenceRecommender) -> None:
     long = np.arange(1, 15, dtype=np.int32)
     np.testing.assert_array_equal(recommender.score([long]), recommender.score([long[-6:]]))
