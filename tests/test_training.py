@@ -1,16 +1,10 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import small_recipe
 
-from edgerec.data.dataset import Dataset
 from edgerec.evaluation.ranking import evaluate
 from edgerec.pipeline import Run, load_evaluation
 from edgerec.progress import Progress
@@ -77,33 +71,3 @@ def test_sampled_softmax_trains_too(small_run: Run, purchases: Path, tmp_path: P
     log = json.loads((Run(recipe, tmp_path, Progress()).pruned / "training.json").read_text())
     assert log["loss"] == "sampled-softmax"
     assert log["curve"][-1]["loss"] < log["curve"][0]["loss"]
-
-
-@pytest.mark.slow
-def test_training_killed_after_an_epoch_goes_on_from_there(purchases: Path, small_run: Run, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.json"
-    recipe.write_text(small_recipe(purchases, train={"epochs": 6}).model_dump_json())
-    program = f"""
-import edgerec
-from pathlib import Path
-from edgerec.pipeline import Run
-from edgerec.progress import Progress
-from edgerec.recipe import Recipe
-Run(Recipe.model_validate_json(Path({str(recipe)!r}).read_text()), Path({str(tmp_path / "run")!r}), Progress()).trained
-"""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as killed:
-        assert killed.stderr
-        for line in killed.stderr:
-            if "train: epoch 2," in line:
-                time.sleep(0.3)  # somewhere in the third
-                killed.send_signal(signal.SIGKILL)
-                break
-    assert not (tmp_path / "run" / "trained").exists()
-    resumed = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert "going on after epoch 2" in resumed.stderr
-    assert "train: epoch 2," not in resumed.stderr
-    log = json.loads((tmp_path / "run" / "trained" / "training.json").read_text())
-    assert [entry["epoch"] for entry in log["curve"]] == list(range(1, log["epochs"] + 1))
-    assert Dataset.load(tmp_path / "run" / "dataset").split_fingerprint == small_run.dataset.split_fingerprint
