@@ -194,6 +194,7 @@ class Run:
             max_exclude=self.recipe.convert.max_exclude or 4 * recommender.config.max_history,
             top_k=min(self.recipe.convert.top_k, dataset.items),
             items=dataset.items,
+            state=recommender.state_size or 0,
         )
         targets = dataset.targets("test")
         sample = targets.sample(self.recipe.report.histories, seed=0)
