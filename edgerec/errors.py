@@ -13,6 +13,10 @@ class DataError(EdgeRecError):
     """The tables cannot be read, or hold nothing to train on."""
 
 
+class ClusterError(EdgeRecError):
+    """The workers of a training do not come together, or not to the end."""
+
+
 class MissingExtraError(EdgeRecError):
     """A part of the workstation toolkit is not installed."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tf_keras as keras
 
 import device_runner
 from converters.bundle_writer import with_facts
@@ -23,10 +24,11 @@ from device_runner.bundle import CARD, Contract
 from device_runner.ranking import overlap
 from edgerec.artifact import fingerprint, is_current, new_folder, write_file
 from edgerec.baselines import BASELINES
+from edgerec.cluster import Workers, loss_of_workers
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.prepare import prepare
 from edgerec.data.source import source_fingerprint
-from edgerec.errors import DataError, GateError
+from edgerec.errors import ClusterError, DataError, GateError
 from edgerec.evaluation.device import evaluate_bundle
 from edgerec.evaluation.lists import list_figures
 from edgerec.evaluation.ranking import Evaluation, evaluate, ndcg_drop
@@ -81,11 +83,11 @@ class Run:
         """Folder of the trained Keras model."""
         folder = self.folder / "trained"
         if not is_current(folder, self._trained_key):
-            dataset = self.dataset
-            recommender = SequenceRecommender.of_table(
-                self.recipe.model, dataset.item_table, dataset.features("items"), dataset.split_fingerprint
-            )
-            self._fit(recommender, folder, self._trained_key, "train")
+            if self.recipe.train.strategy == "multiworker":
+                with loss_of_workers():
+                    self._train(folder, Workers.join(self.progress.say))
+            else:
+                self._train(folder, Workers.alone())
         return folder
 
     @cached_property
@@ -151,7 +153,9 @@ class Run:
 
     @cached_property
     def _trained_key(self) -> str:
-        return fingerprint([self._dataset_key, self.recipe.model.model_dump(), self.recipe.train.model_dump()])
+        # One worker or several: the result is the same.
+        train = self.recipe.train.model_dump(exclude={"strategy"})
+        return fingerprint([self._dataset_key, self.recipe.model.model_dump(), train])
 
     @cached_property
     def _pruned_key(self) -> str:
@@ -162,7 +166,25 @@ class Run:
     def _bundle_name(self, variant: str) -> str:
         return f"{self.recipe.data.name}-{variant}.tflite"
 
-    def _fit(self, recommender: SequenceRecommender, folder: Path, key: str, title: str) -> None:
+    def _train(self, folder: Path, workers: Workers) -> None:
+        workers.agree(self._trained_key, "recipe and tables must be the same for all workers")
+        if workers.is_chief:
+            _ = self.dataset  # the others read what it has prepared
+        workers.wait()
+        if not is_current(self.folder / "dataset", self._dataset_key):
+            raise ClusterError(f"{self.folder}: the chief wrote no data set here; all must share the folder --out")
+        dataset = self.dataset
+        keras.utils.set_random_seed(self.recipe.train.seed)
+        with workers.strategy.scope():
+            recommender = SequenceRecommender.of_table(
+                self.recipe.model, dataset.item_table, dataset.features("items"), dataset.split_fingerprint
+            )
+        self._fit(recommender, folder, self._trained_key, "train", workers)
+        workers.wait()
+
+    def _fit(
+        self, recommender: SequenceRecommender, folder: Path, key: str, title: str, workers: Workers | None = None
+    ) -> None:
         config = self.recipe.train
         pruner = None
         if title == "prune":
@@ -176,7 +198,9 @@ class Run:
         # Named for what is trained: another recipe in the same folder does not go on from these.
         checkpoints = self.folder / "checkpoints" / f"{title}-{key}"
         logs = self.folder / "logs" / title
-        log = train(recommender, self.dataset, config, checkpoints, logs, self.progress, title, pruner)
+        log = train(recommender, self.dataset, config, checkpoints, logs, self.progress, title, pruner, workers)
+        if workers and not workers.is_chief:
+            return
         with new_folder(folder, key) as new:
             recommender.save(new)
             log["sparsity"] = sparsity(recommender)

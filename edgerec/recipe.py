@@ -161,6 +161,9 @@ class Train(Section):
     )
     negatives: int = Field(512, ge=1, description="shared negatives of sampled-softmax")
     max_minutes: float | None = Field(None, gt=0, description="stop after the epoch in which this is reached")
+    strategy: Literal["single", "multiworker"] = Field(
+        "single", description="multiworker: each batch is shared by the workers of TF_CONFIG, with the same result"
+    )
 
 
 class Prune(Section):

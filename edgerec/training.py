@@ -12,7 +12,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.data.dataset import Dataset
+from edgerec.artifact import fingerprint
+from edgerec.cluster import Workers
+from edgerec.data.dataset import Dataset, Targets
 from edgerec.evaluation.ranking import evaluate
 from edgerec.logs import ScalarLog
 from edgerec.losses import Loss, cross_entropy, multiplies_bfloat16, sampled_softmax
@@ -84,6 +86,7 @@ def train(
     progress: Progress,
     title: str,
     pruner: Pruner | None = None,
+    workers: Workers | None = None,
 ) -> dict[str, object]:
     """Fit ``recommender`` in place and leave it at the epoch with the best validation NDCG@10.
 
@@ -91,25 +94,29 @@ def train(
         checkpoints: folder of the state after each epoch; an interrupted run goes on from there.
         logs: folder of the curve for TensorBoard.
         pruner: when given, its wrapped network is trained, and only epochs at final sparsity count as best.
+        workers: who share each batch, under whose strategy ``recommender`` was made; default: this process alone. Only
+            the chief writes.
 
     Returns:
         ``epochs`` run, ``best_epoch``, ``seconds``, the ``curve`` (epoch, loss, validation NDCG@10) and the loss used.
     """
+    workers = workers or Workers.alone()
     network = pruner.network if pruner else recommender.network
     loss_name = config.loss
     if loss_name == "auto":
         loss_name = "cross-entropy" if dataset.items <= FULL_SOFTMAX_ITEMS else "sampled-softmax"
-    tf.keras.utils.set_random_seed(config.seed)
+    tf.keras.utils.set_random_seed(config.seed + workers.index)  # each its own dropout and negatives
     histories = dataset.training_histories()
     length = recommender.config.max_history
     steps = len(training_batches(histories, length, config.batch, config.seed, 1))
-    optimizer = keras.optimizers.Adam(LearningRate(config.learning_rate, steps * config.epochs, config.steady))
-    optimizer.build(network.trainable_variables)
+    with workers.strategy.scope():
+        optimizer = keras.optimizers.Adam(LearningRate(config.learning_rate, steps * config.epochs, config.steady))
+        optimizer.build(network.trainable_variables)
     weights = recommender.network.weights
     # Averages of pruned weights would not be sparse.
     averaged = [tf.Variable(w, trainable=False) for w in weights] if config.average and pruner is None else []
     loss = _loss(loss_name, config, dataset.items)
-    step = _step_function(recommender, network, optimizer, loss, config.average, averaged)
+    step = _step_function(recommender, network, optimizer, loss, config.average, averaged, workers.strategy)
 
     state = tf.train.Checkpoint(
         network=network,
@@ -126,9 +133,11 @@ def train(
         saved = json.loads(state.progress.numpy().decode())
         curve, seconds = saved["curve"], saved["seconds"]
         progress.say(f"{title}: going on after epoch {len(curve)}")
+    workers.agree(fingerprint(curve), f"{checkpoints}: the folder must be shared by all workers")
 
-    log = ScalarLog(logs, curve)
+    log = ScalarLog(logs, curve) if workers.is_chief else None
     validation = dataset.targets("validation")
+    ranked = Targets(*map(workers.share, (validation.users, validation.histories, validation.items)))
     with progress.epochs(title, config.epochs, done=len(curve)) as bar:
         while not _finished(curve, config, seconds, pruner):
             start = time.monotonic()
@@ -136,16 +145,19 @@ def train(
             batches = training_batches(histories, length, config.batch, config.seed, epoch)
             losses = []
             for number, batch in enumerate(batches, 1):
-                losses.append(step(tf.constant(batch.inputs), tf.constant(batch.targets)))
+                losses.append(step(*_share(batch, workers)))
                 bar.step(epoch - 1 + number / len(batches))
             if pruner:
                 pruner.finish()
             with _in_place(weights, averaged):
-                ndcg = evaluate(recommender.score, validation, dataset).ndcg(10).mean()
+                gained = evaluate(recommender.score, ranked, dataset).ndcg(10).sum() / len(validation)
+                lost = np.mean([float(x) for x in losses])
+                # The same figures for all, so that all decide the same.
+                lost, ndcg = workers.total(np.array([lost, gained]))
                 curve.append(
                     {
                         "epoch": epoch,
-                        "loss": float(np.mean([float(x) for x in losses])),
+                        "loss": float(lost),
                         "ndcg@10": float(ndcg),
                         "learning_rate": float(optimizer.learning_rate.numpy()),
                     }
@@ -154,12 +166,14 @@ def train(
                 if counted and max(counted, key=lambda e: e["ndcg@10"]) is curve[-1]:
                     for kept, weight in zip(state.best, weights, strict=True):
                         kept.assign(weight)
-            seconds += time.monotonic() - start
+            seconds = float(workers.of_chief(np.array([seconds + time.monotonic() - start]))[0])
             state.progress.assign(json.dumps({"curve": curve, "seconds": seconds}))
-            manager.save()
-            log.add(curve[-1])
+            if log:
+                manager.save()
+                log.add(curve[-1])
             bar.epoch(epoch, f"loss {curve[-1]['loss']:.4f}, validation NDCG@10 {ndcg:.4f}", seconds / epoch)
-    log.close()
+    if log:
+        log.close()
     for weight, kept in zip(weights, state.best, strict=True):
         weight.assign(kept)
     best = max(_counted(curve, pruner), key=lambda e: e["ndcg@10"])
@@ -187,6 +201,18 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
 
     def get_config(self) -> dict[str, float]:
         return {"peak": self.peak, "steps": self.steps, "steady": self.steady}
+
+
+def _share(batch: Batch, workers: Workers) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """A worker's lines of a batch, and one over the real targets of the whole batch.
+
+    A worker without a line takes another's, and counts it for nothing: each has to take part in each step.
+    """
+    inputs, targets = workers.share(batch.inputs), workers.share(batch.targets)
+    scale = 1 / np.count_nonzero(batch.targets)
+    if not len(inputs):
+        inputs, targets, scale = batch.inputs[:1], batch.targets[:1], 0.0
+    return tf.constant(inputs), tf.constant(targets), tf.constant(scale, tf.float32)
 
 
 def _loss(name: str, config: Train, items: int) -> Loss:
@@ -233,18 +259,19 @@ def _step_function(
     loss_of: Loss,
     average: float,
     averaged: list[tf.Variable],
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    strategy: tf.distribute.Strategy,
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A step on a worker's share of a batch: inputs, targets, and one over the real targets of the whole batch."""
     table = recommender.item_table
     variables = network.trainable_variables
     kept = recommender.network.weights
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2)
-    def step(inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    def step(inputs: tf.Tensor, targets: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         real = targets > 0  # the catalogue is scored at real positions only: about half of the slots
         with tf.GradientTape() as tape:
             hidden = tf.boolean_mask(network(inputs, training=True), real)
-            loss = loss_of(hidden, table.vectors(), tf.boolean_mask(targets, real))
-            loss /= tf.cast(tf.math.count_nonzero(real), tf.float32)
+            loss = scale * loss_of(hidden, table.vectors(), tf.boolean_mask(targets, real))
+        # Gradients are summed over the workers here.
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         if averaged:
             # At first the mean of all steps so far, so that the starting values are soon forgotten.
@@ -254,4 +281,10 @@ def _step_function(
                 mean.assign_add((1 - decay) * (weight - mean))
         return loss
 
-    return step  # type: ignore[no-any-return]
+    batch = [tf.TensorSpec([None, None], tf.int32)] * 2
+
+    @tf.function(input_signature=[*batch, tf.TensorSpec([], tf.float32)])
+    def distributed(*given: tf.Tensor) -> tf.Tensor:
+        return strategy.experimental_local_results(strategy.run(step, given))[0]
+
+    return distributed  # type: ignore[no-any-return]

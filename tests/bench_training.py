@@ -1,4 +1,4 @@
-"""Training throughput: edgerec's step against a plain padded Keras ``fit`` of the same model. Run by ``make bench``.
+"""Training throughput: ``edgerec train`` against a plain padded Keras ``fit`` of the same model. Run by ``make bench``.
 
 Both train SASRec (d = 64, two blocks, L = 200) with the full cross-entropy, in one process, by turns. What counts are
 real targets a second: events that are learned from, not the padding around them.
@@ -8,67 +8,113 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
+from edgerec.data.dataset import TEST, VALIDATION, Dataset
+from edgerec.losses import multiplies_bfloat16
+from edgerec.progress import Progress
+from edgerec.recipe import Model, Train
+from edgerec.recommenders import SequenceRecommender
+from edgerec.training import train, training_batches
 
 LENGTH, DIM, BLOCKS, BATCH = 200, 64, 2, 32
 # MovieLens-1M's, with five users or more an item.
 USERS, ITEMS, MEDIAN, MEAN = 6040, 3416, 96, 165
+# Steps before anything is measured: graphs are traced, and memory is taken for batches of every width.
+WARM_UP = 12
 
 # Trains for so many steps: their real targets, and seconds.
 Segment = Callable[[int], tuple[int, float]]
 
 
-def synthetic_histories() -> list[np.ndarray]:
-    """Log-normal lengths of MovieLens-1M's median and mean, Zipf items; rows int32, oldest first."""
+def synthetic_dataset() -> Dataset:
+    """Log-normal lengths of MovieLens-1M's median and mean, Zipf items; leave-one-out."""
     rng = np.random.default_rng(0)
     spread = np.sqrt(2 * np.log(MEAN / MEDIAN))
     lengths = np.clip(rng.lognormal(np.log(MEDIAN), spread, USERS), 18, 2300).astype(int)
     zipf = 1 / np.arange(1, ITEMS + 1)
-    return [rng.choice(ITEMS, length, p=zipf / zipf.sum()).astype(np.int32) + 1 for length in lengths]
+    events = rng.choice(ITEMS, lengths.sum(), p=zipf / zipf.sum()).astype(np.int32) + 1
+    ends = np.cumsum(lengths)
+    parts = np.zeros(len(events), np.int8)
+    parts[ends - 2], parts[ends - 1] = VALIDATION, TEST
+    info = {"name": "synthetic", "users": USERS, "items": ITEMS, "repeats": "all"}
+    return Dataset(Path(), info, events, parts, np.concatenate([[0], ends]))
 
 
-def edgerec_segments(histories: list[np.ndarray], items: int, precision: str) -> Segment:
-    """As ``edgerec train`` does it: batches of like length, real positions only, and averaged weights."""
-    import tensorflow as tf
-    import tf_keras as keras
+class Enough(Exception):
+    """All segments are measured."""
 
-    from edgerec.losses import cross_entropy
-    from edgerec.training import _step_function, training_batches
 
-    recommender = new_recommender(items)
-    optimizer = keras.optimizers.Adam(1e-3)
-    optimizer.build(recommender.network.trainable_variables)
-    averaged = [tf.Variable(weight, trainable=False) for weight in recommender.network.weights]
-    step = _step_function(recommender, recommender.network, optimizer, cross_entropy(precision), 0.999, averaged)
-    started = time.perf_counter()
-    batches = training_batches(histories, LENGTH, BATCH, seed=1, epoch=1)
-    making = (time.perf_counter() - started) / len(batches)
-    rest = iter(batches)
+class Turns(Progress):
+    """Watches the steps of ``train``: ``warm_up`` of them, then segments, with ``between`` called before each.
 
-    def segment(steps: int) -> tuple[int, float]:
-        targets, started = 0, time.perf_counter()
-        for _ in range(steps):
-            batch = next(rest)
-            loss = step(tf.constant(batch.inputs), tf.constant(batch.targets))
-            targets += np.count_nonzero(batch.targets)
-        float(loss)
-        return targets, time.perf_counter() - started + steps * making
+    Attributes:
+        segments: first and last step, and seconds, of each.
+    """
 
-    return segment
+    def __init__(self, steps_per_epoch: int, warm_up: int, steps: int, count: int, between: Callable[[], None]) -> None:
+        super().__init__()
+        self.segments: list[tuple[int, int, float]] = []
+        self._steps_per_epoch, self._warm_up, self._steps, self._count = steps_per_epoch, warm_up, steps, count
+        self._between = between
+        self._started = 0.0
+
+    @contextmanager
+    def epochs(self, title: str, total: int, done: int = 0) -> "Iterator[Turns]":  # type: ignore[override]
+        yield self
+
+    def step(self, epochs: float) -> None:
+        now = time.perf_counter()
+        measured = round(epochs * self._steps_per_epoch) - self._warm_up
+        if measured < 0 or measured % self._steps:
+            return
+        if measured:
+            last = measured + self._warm_up
+            self.segments.append((last - self._steps, last, now - self._started))
+        if len(self.segments) == self._count:
+            raise Enough
+        self._between()
+        self._started = time.perf_counter()
+
+
+def edgerec_speeds(
+    dataset: Dataset, precision: str, steps: int, count: int, between: Callable[[], None]
+) -> list[float]:
+    """Real targets a second in each segment of ``edgerec train``'s first epoch."""
+    config = Train(batch=BATCH, seed=1, precision=precision, epochs=1)
+    batches = training_batches(dataset.training_histories(), LENGTH, BATCH, config.seed, 1)
+    if WARM_UP + steps * count >= len(batches):
+        raise click.UsageError(f"an epoch has {len(batches)} batches, too few for {count} segments of {steps}")
+    turns = Turns(len(batches), WARM_UP, steps, count, between)
+    with tempfile.TemporaryDirectory() as scratch, suppress(Enough):
+        folders = {"checkpoints": Path(scratch, "checkpoints"), "logs": Path(scratch, "logs")}
+        train(new_recommender(dataset.items), dataset, config, **folders, progress=turns, title="bench")
+    real = np.cumsum([0, *(np.count_nonzero(batch.targets) for batch in batches)])
+    return [float(real[last] - real[first]) / seconds for first, last, seconds in turns.segments]
+
+
+class EpochClock(keras.callbacks.Callback):
+    """Seconds of the steps of ``fit`` alone: what it does before and after them is no training."""
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        self.seconds = time.perf_counter() - self._started
 
 
 def keras_segments(histories: list[np.ndarray], items: int) -> Segment:
     """As one would write it in plain Keras: the same windows, all padded to L, through tf.data and ``fit``."""
-    import tensorflow as tf
-    import tf_keras as keras
-
-    from edgerec.training import training_batches
-
     recommender = new_recommender(items)
 
     class Scores(keras.layers.Layer):
@@ -92,25 +138,22 @@ def keras_segments(histories: list[np.ndarray], items: int) -> Segment:
     order = np.random.default_rng(0).permutation(len(inputs))
     inputs, targets = inputs[order], targets[order]
     done = 0
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing is left to tune, and its thread lets the end of ``fit`` wait for seconds
 
     def segment(steps: int) -> tuple[int, float]:
         nonlocal done
-        rows = slice(done, done + steps * BATCH)
-        done = rows.stop
-        data = tf.data.Dataset.from_tensor_slices((inputs[rows], targets[rows])).batch(BATCH).prefetch(tf.data.AUTOTUNE)
-        started = time.perf_counter()
-        model.fit(data, verbose=0)
-        return np.count_nonzero(targets[rows]), time.perf_counter() - started
+        rows = np.arange(done, done + steps * BATCH) % len(inputs)
+        done += steps * BATCH
+        data = tf.data.Dataset.from_tensor_slices((inputs[rows], targets[rows])).batch(BATCH).prefetch(2)
+        clock = EpochClock()
+        model.fit(data.with_options(options), callbacks=[clock], verbose=0)
+        return np.count_nonzero(targets[rows]), clock.seconds
 
     return segment
 
 
-def new_recommender(items: int):
-    import tensorflow as tf
-
-    from edgerec.recipe import Model
-    from edgerec.recommenders import SequenceRecommender
-
+def new_recommender(items: int) -> SequenceRecommender:
     tf.keras.utils.set_random_seed(1)
     return SequenceRecommender(Model(encoder="sasrec", dim=DIM, blocks=BLOCKS, max_history=LENGTH), items)
 
@@ -137,40 +180,30 @@ def machine() -> dict[str, object]:
 @click.option("--steps", default=40, show_default=True, help="Batches a segment.")
 def main(dataset: Path | None, segments: int, steps: int) -> None:
     """Print the throughput of both, and their ratio, as JSON."""
-    import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
-    from edgerec.data.dataset import Dataset
-    from edgerec.losses import multiplies_bfloat16
-
     before = machine()
-    if dataset:
-        loaded = Dataset.load(dataset)
-        name, histories, items = loaded.name, loaded.training_histories(), loaded.items
-    else:
-        name, histories, items = "synthetic", synthetic_histories(), ITEMS
-    runners = {
-        "keras": keras_segments(histories, items),
-        "edgerec-float32": edgerec_segments(histories, items, "float32"),
-    }
-    if multiplies_bfloat16():
-        runners["edgerec-bfloat16"] = edgerec_segments(histories, items, "bfloat16")
-    for run in runners.values():
-        run(8)  # traced, and every bucket's buffers allocated
-    speeds: dict[str, list[float]] = {runner: [] for runner in runners}
-    for _ in range(segments):
-        for runner, run in runners.items():
-            targets, seconds = run(steps)
-            speeds[runner].append(targets / seconds)
-    medians = {runner: statistics.median(values) for runner, values in speeds.items()}
-    result = {
-        "data": name,
-        "targets_per_second": {runner: round(value) for runner, value in medians.items()},
-        "range": {runner: [round(min(values)), round(max(values))] for runner, values in speeds.items()},
-        "ratio_to_keras": {runner: round(value / medians["keras"], 2) for runner, value in medians.items()},
-        "segments": segments,
-        "steps": steps,
-        "machine": {**before, "load_1min_after": machine()["load_1min"]},
-    }
+    loaded = Dataset.load(dataset) if dataset else synthetic_dataset()
+    plain = keras_segments(loaded.training_histories(), loaded.items)
+    plain(WARM_UP)
+    result: dict[str, object] = {"data": loaded.name, "segments": segments, "steps": steps}
+    for precision in ("float32", "bfloat16") if multiplies_bfloat16() else ("float32",):
+        theirs: list[float] = []
+
+        def between(theirs: list[float] = theirs) -> None:
+            targets, seconds = plain(steps)
+            theirs.append(targets / seconds)
+
+        ours = edgerec_speeds(loaded, precision, steps, segments, between)
+        result[precision] = {
+            "edgerec_targets_per_second": spread(ours),
+            "keras_targets_per_second": spread(theirs),
+            "ratio": round(statistics.median(ours) / statistics.median(theirs), 2),
+        }
+    result["machine"] = {**before, "load_1min_after": machine()["load_1min"]}
     print(json.dumps(result, indent=2))
+
+
+def spread(speeds: list[float]) -> dict[str, int]:
+    return {"median": round(statistics.median(speeds)), "least": round(min(speeds)), "most": round(max(speeds))}
 
 
 if __name__ == "__main__":

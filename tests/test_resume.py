@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import small_recipe
 
 from edgerec.artifact import is_current, new_folder, write_file
+from edgerec.data.dataset import Dataset
+from edgerec.evaluation.ranking import Evaluation, evaluate
 from edgerec.pipeline import Run
 from edgerec.progress import Progress
 
@@ -46,6 +51,7 @@ def told(name, function):
 training.evaluate = told("evaluation", training.evaluate)
 training.training_batches = told("training", training.training_batches)
 tf.train.CheckpointManager.save = told("checkpoint", tf.train.CheckpointManager.save)
+tf.keras.utils.set_random_seed(1)
 Run(Recipe.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]), Progress()).trained
 """
 
@@ -82,12 +88,14 @@ def kill_in(process: subprocess.Popen[str], epoch: int, phase: str, rng: random.
 
 @pytest.mark.slow
 def test_a_training_killed_ten_times_ends_like_one_that_was_not(purchases: Path, tmp_path: Path) -> None:
-    # 18 epochs in both, so that they can be compared one by one.
+    # As many epochs in both, from the same initial weights, so that they can be compared one by one.
     recipe = small_recipe(purchases, train={"epochs": EPOCHS, "patience": EPOCHS})
-    undisturbed = Run(recipe, tmp_path / "undisturbed", Progress())
+    tf.keras.utils.set_random_seed(1)
+    undisturbed = Run(recipe, tmp_path / "undisturbed", Progress()).trained.parent
     (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
     folder = tmp_path / "killed"
-    rng, took = random.Random(1), {}
+    rng = random.Random(1)
+    took: dict[str, float] = {}
 
     preparing = start(tmp_path / "recipe.json", folder)
     while not list(folder.glob(".dataset.*.tmp")):
@@ -118,14 +126,54 @@ def test_a_training_killed_ten_times_ends_like_one_that_was_not(purchases: Path,
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
     assert not list((folder / "checkpoints").iterdir())
 
-    one, other = (
-        json.loads((run / "trained" / "training.json").read_text()) for run in (undisturbed.trained.parent, folder)
+    one, other = (json.loads((run / "trained" / "training.json").read_text())["curve"] for run in (undisturbed, folder))
+    assert [entry["epoch"] for entry in other] == list(range(1, EPOCHS + 1))
+    assert [entry["learning_rate"] for entry in other] == [entry["learning_rate"] for entry in one]
+    fingerprints = {Dataset.load(run / "dataset").split_fingerprint for run in (undisturbed, folder)}
+    assert len(fingerprints) == 1
+    # A process that goes on draws other dropout masks. Between eight undisturbed runs that differ in these alone, the
+    # losses of an epoch differed by 0.8 % at most; NDCG@10 (0.045, the mean of the last five epochs over only 232
+    # users) had a standard deviation of 0.0044, and so 0.0063 between two of them: 0.02 is three times that.
+    losses, ranked = (
+        np.array([[entry[key] for entry in curve] for curve in (one, other)]) for key in ("loss", "ndcg@10")
     )
-    assert [entry["epoch"] for entry in other["curve"]] == list(range(1, EPOCHS + 1))
-    assert [e["learning_rate"] for e in other["curve"]] == [e["learning_rate"] for e in one["curve"]]
-    losses, ranked = (np.array([[e[k] for e in log["curve"]] for log in (one, other)]) for k in ("loss", "ndcg@10"))
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
-    assert ranked[1][-5:].mean() == pytest.approx(ranked[0][-5:].mean(), abs=0.01)
+    assert ranked[1, -5:].mean() == pytest.approx(ranked[0, -5:].mean(), abs=0.02)
+
+
+@pytest.mark.slow
+def test_without_dropout_an_interrupted_training_is_the_uninterrupted_one(
+    purchases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is random then: what a checkpoint lacks (moments, averages, the epoch's number) shows at once."""
+    recipe = small_recipe(purchases, model={"dropout": 0.0}, train={"epochs": 5, "patience": 5})
+    curves = []
+    # How many epochs each process gets through before it is interrupted.
+    for name, lives in (("one", ()), ("other", (1, 2))):
+        if curves:
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "dataset").symlink_to(tmp_path / "one" / "dataset")
+        tf.keras.utils.set_random_seed(1)
+        for epochs in lives:
+            with monkeypatch.context() as patch:
+                patch.setattr("edgerec.training.evaluate", interrupted_after(epochs))
+                with pytest.raises(KeyboardInterrupt):
+                    _ = Run(recipe, tmp_path / name, Progress()).trained
+        curves.append(json.loads((Run(recipe, tmp_path / name, Progress()).trained / "training.json").read_text()))
+    for one, other in zip(*(log["curve"] for log in curves), strict=True):
+        assert other == pytest.approx(one, rel=1e-3)
+
+
+def interrupted_after(times: int) -> Callable[..., Evaluation]:
+    """``evaluate``, for so many times."""
+    left = iter(range(times))
+
+    def call(*arguments: Any, **options: Any) -> Evaluation:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return evaluate(*arguments, **options)
+
+    return call
 
 
 def ended_process() -> int:

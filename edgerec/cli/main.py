@@ -44,12 +44,16 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @json_option
     @wraps(command)
     def wrapped(recipe: Path, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-        require_workstation(str(click.get_current_context().info_name))
+        name = str(click.get_current_context().info_name)
+        require_workstation(name)
+        from edgerec.cluster import check_may_run
         from edgerec.pipeline import Run
         from edgerec.progress import Progress
         from edgerec.recipe import load_recipe
 
         resolved = load_recipe(recipe, overrides)
+        if resolved.train.strategy == "multiworker":
+            check_may_run(name)
         command(Run(resolved, out or Path("runs", resolved.data.name), Progress()), as_json)
 
     return wrapped
