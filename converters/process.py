@@ -1,8 +1,9 @@
 """Run one of our modules as a process of its own."""
 
-import os
 import subprocess
 import sys
+
+from device_runner.process import child_environment
 
 
 def run_module(module: str, *arguments: object) -> str:
@@ -16,7 +17,7 @@ def run_module(module: str, *arguments: object) -> str:
         capture_output=True,
         text=True,
         errors="replace",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env=child_environment(),
     )
     if done.returncode == 0:
         return ""

@@ -23,7 +23,7 @@ class ServingModule(tf.Module):  # type: ignore[misc]
     def __init__(self, recommender: Any, contract: Contract) -> None:
         super().__init__()
         self.recommender = recommender
-        self._tracked = [recommender.network, recommender.serving, recommender.item_table]
+        self._tracked = [recommender.serving, recommender.item_table]
         self.contract = contract
         self.recommend = tf.function(
             self._recommend,
@@ -41,11 +41,6 @@ class ServingModule(tf.Module):  # type: ignore[misc]
                 self._recommend_from_state,
                 input_signature=[state, tf.TensorSpec([1, contract.max_exclude], tf.int32, name="exclude")],
             )
-
-    def exported(self) -> dict[str, Any]:
-        """The signatures by name."""
-        names = ("recommend", "advance", "recommend_from_state")
-        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def _recommend(self, history: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._best(self.recommender.item_scores(history), exclude)
@@ -73,4 +68,4 @@ class ServingModule(tf.Module):  # type: ignore[misc]
 def save_serving_model(recommender: Any, contract: Contract, folder: Path) -> None:
     """Write the SavedModel that every scheme is converted from."""
     module = ServingModule(recommender, contract)
-    tf.saved_model.save(module, str(folder), signatures=module.exported())
+    tf.saved_model.save(module, str(folder), signatures={name: getattr(module, name) for name in contract.signatures})

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from device_runner.errors import BackendError, HistoryError
+from device_runner.process import child_environment
 from device_runner.recommender import Recommender
 
 SCHEMA = 1
@@ -100,7 +101,7 @@ def cold_start(path: str | Path, history: Sequence[str], backend: str, threads: 
         input=json.dumps(list(history)),
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env=child_environment(),
     )
     if result.returncode:
         lines = result.stderr.strip().splitlines()

@@ -43,6 +43,11 @@ class Contract:
     items: int
     state: int = 0
 
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        """Names of the model's signatures."""
+        return ("recommend", "advance", "recommend_from_state") if self.state else ("recommend",)
+
 
 @dataclass(frozen=True)
 class Bundle:

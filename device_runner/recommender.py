@@ -11,10 +11,6 @@ from device_runner.bundle import Bundle
 from device_runner.errors import BundleError
 from device_runner.ranking import top_rows
 
-# The signatures of every bundle, and those of recurrent models beside it.
-RECOMMEND = "recommend"
-STATEFUL = ("advance", "recommend_from_state")
-
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -77,8 +73,8 @@ class Recommender:
         """
         bundle = Bundle.read(path)
         backend = choose_backend(backend, bundle.runtimes)
-        names = (RECOMMEND, *STATEFUL) if bundle.contract.state else (RECOMMEND,)
-        recommender = cls(bundle, backend, load_signatures(bundle.path, backend, threads, names))
+        signatures = load_signatures(bundle.path, backend, threads, bundle.contract.signatures)
+        recommender = cls(bundle, backend, signatures)
         recommender._check_shapes()
         return recommender
 
@@ -163,7 +159,7 @@ class Recommender:
 
     def state_scores(self, state: np.ndarray) -> np.ndarray:
         """As ``item_scores``, after a kept state."""
-        return np.array(self._after_state(state)(())["item_scores"][0], np.float32)
+        return _item_scores(self._after_state(state))
 
     def _best(self, run: Run, exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
         contract = self.bundle.contract
@@ -173,7 +169,7 @@ class Recommender:
             ids, scores = out["ids"][0, :k], out["scores"][0, :k]
             kept = ids > 0
             return ids[kept], scores[kept]
-        scores = np.array(run(())["item_scores"][0], np.float32)
+        scores = _item_scores(run)
         scores[[0, *banned]] = -np.inf
         ids = top_rows(scores[None], k)[0]
         ids = ids[ids > 0]
@@ -181,7 +177,7 @@ class Recommender:
 
     def item_scores(self, history: Sequence[int]) -> np.ndarray:
         """Scores of all rows before exclusion, float32 [N + 1]; row 0 is padding and means nothing."""
-        return np.array(self._after(history)(())["item_scores"][0], np.float32)
+        return _item_scores(self._after(history))
 
     def inputs(self, history: Sequence[int], exclude: Sequence[int] = ()) -> dict[str, np.ndarray]:
         """The signature's inputs: the last ``max_history`` rows left-padded with 0, and the excluded rows."""
@@ -192,7 +188,7 @@ class Recommender:
 
     def invoke(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The bare signature call, as the benchmark times it."""
-        return self._signatures[RECOMMEND](**inputs)
+        return self._signatures["recommend"](**inputs)
 
     def _after(self, history: Sequence[int]) -> Run:
         return lambda exclude: self.invoke(self.inputs(history, exclude))
@@ -240,3 +236,7 @@ class Recommender:
             if name not in out or out[name].shape != shape:
                 actual = out[name].shape if name in out else "absent"
                 raise BundleError(f"{self.bundle.path}: output {name} is {actual}, the manifest says {shape}")
+
+
+def _item_scores(run: Run) -> np.ndarray:
+    return np.array(run(())["item_scores"][0], np.float32)

@@ -97,7 +97,8 @@ class Run:
             return self.trained
         folder = self.folder / "pruned"
         if not is_current(folder, self._pruned_key):
-            self._fit(SequenceRecommender.load(self.trained).folded(), folder, self._pruned_key, "prune")
+            recommender = SequenceRecommender.load(self.trained).folded()
+            self._fit(recommender, folder, self._pruned_key, "prune", Workers.alone())
         return folder
 
     @cached_property
@@ -182,9 +183,7 @@ class Run:
         self._fit(recommender, folder, self._trained_key, "train", workers)
         workers.wait()
 
-    def _fit(
-        self, recommender: SequenceRecommender, folder: Path, key: str, title: str, workers: Workers | None = None
-    ) -> None:
+    def _fit(self, recommender: SequenceRecommender, folder: Path, key: str, title: str, workers: Workers) -> None:
         config = self.recipe.train
         pruner = None
         if title == "prune":
@@ -199,7 +198,7 @@ class Run:
         checkpoints = self.folder / "checkpoints" / f"{title}-{key}"
         logs = self.folder / "logs" / title
         log = train(recommender, self.dataset, config, checkpoints, logs, self.progress, title, pruner, workers)
-        if workers and not workers.is_chief:
+        if not workers.is_chief:
             return
         with new_folder(folder, key) as new:
             recommender.save(new)

@@ -6,7 +6,6 @@ real targets a second: events that are learned from, not the padding around them
 
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
+from device_runner.bench import cpu_model
 from edgerec.data.dataset import TEST, VALIDATION, Dataset
 from edgerec.losses import multiplies_bfloat16
 from edgerec.progress import Progress
@@ -159,12 +159,8 @@ def new_recommender(items: int) -> SequenceRecommender:
 
 
 def machine() -> dict[str, object]:
-    try:
-        names = [s for s in Path("/proc/cpuinfo").read_text().splitlines() if s.startswith("model name")]
-    except OSError:
-        names = []
     return {
-        "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
+        "cpu": cpu_model(),
         "cores_used": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "cores": os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 2),

@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import tensorflow as tf
 from conftest import small_recipe
 from test_logs import logged
 
+from device_runner.process import child_environment
 from edgerec.cluster import Place, Workers, check_may_run, place_of
 from edgerec.errors import ClusterError
 from edgerec.pipeline import Run
@@ -121,11 +121,7 @@ def start(recipe: Path, out: Path, *commands: tuple[str, ...]) -> list[subproces
         free.close()
     processes = []
     for index, (command, *more) in enumerate(commands):
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-            "TF_CONFIG": tf_config(index, worker=addresses),
-        }
+        environment = {**child_environment(), "TF_CONFIG": tf_config(index, worker=addresses)}
         program = [sys.executable, "-c", "from edgerec.cli.main import main; main()", command, str(recipe)]
         with said(recipe, index).open("w") as stderr:
             processes.append(

@@ -1,7 +1,6 @@
 """Killed at any moment, the pipeline goes on from what it had finished, and leaves nothing behind."""
 
 import json
-import os
 import random
 import re
 import signal
@@ -14,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import small_recipe
 
+from device_runner.process import child_environment
 from edgerec.artifact import is_current, new_folder, write_file
 from edgerec.data.dataset import Dataset
 from edgerec.evaluation.ranking import Evaluation, evaluate
@@ -51,15 +50,13 @@ def told(name, function):
 training.evaluate = told("evaluation", training.evaluate)
 training.training_batches = told("training", training.training_batches)
 tf.train.CheckpointManager.save = told("checkpoint", tf.train.CheckpointManager.save)
-tf.keras.utils.set_random_seed(1)
 Run(Recipe.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]), Progress()).trained
 """
 
 
 def start(recipe: Path, folder: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-c", PROGRAM, str(recipe), str(folder)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=child_environment())
 
 
 def kill_in(process: subprocess.Popen[str], epoch: int, phase: str, rng: random.Random, took: dict[str, float]) -> str:
@@ -88,9 +85,8 @@ def kill_in(process: subprocess.Popen[str], epoch: int, phase: str, rng: random.
 
 @pytest.mark.slow
 def test_a_training_killed_ten_times_ends_like_one_that_was_not(purchases: Path, tmp_path: Path) -> None:
-    # As many epochs in both, from the same initial weights, so that they can be compared one by one.
+    # As many epochs in both, from the initial weights of one seed, so that they can be compared one by one.
     recipe = small_recipe(purchases, train={"epochs": EPOCHS, "patience": EPOCHS})
-    tf.keras.utils.set_random_seed(1)
     undisturbed = Run(recipe, tmp_path / "undisturbed", Progress()).trained.parent
     (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
     folder = tmp_path / "killed"
@@ -153,7 +149,6 @@ def test_without_dropout_an_interrupted_training_is_the_uninterrupted_one(
         if curves:
             (tmp_path / name).mkdir()
             (tmp_path / name / "dataset").symlink_to(tmp_path / "one" / "dataset")
-        tf.keras.utils.set_random_seed(1)
         for epochs in lives:
             with monkeypatch.context() as patch:
                 patch.setattr("edgerec.training.evaluate", interrupted_after(epochs))
