@@ -33,6 +33,13 @@ def real_events(ids: tf.Tensor) -> tf.Tensor:
     return tf.expand_dims(tf.cast(ids > 0, tf.float32), 2)
 
 
+def gelu(inputs: tf.Tensor) -> tf.Tensor:
+    """Gaussian error linear units (Hendrycks & Gimpel 2016) in the form with tanh: one operator of TFLite, fast on both
+    runtimes, where the exact one took tflite-runtime twelve times as long.
+    """
+    return tf.nn.gelu(inputs, approximate=True)
+
+
 class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
     """The tied item table, float32 [N + 1, d]: looked up here, and used as it is to score items.
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from edgerec.recipe import Model
-from edgerec.recommenders.layers import LastPosition
+from edgerec.recommenders.layers import LastPosition, gelu
 
 
 class Mixer(Protocol):
@@ -84,7 +84,7 @@ class _Block:
         self._dropout = dropout
         self._norm_in = keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_mixer_{number}")
         self._norm_mid = keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_feed_forward_{number}")
-        self._widen = keras.layers.Dense(config.expansion * config.dim, "relu", name=f"widen_{number}")
+        self._widen = keras.layers.Dense(config.expansion * config.dim, gelu, name=f"widen_{number}")
         self._narrow = keras.layers.Dense(config.dim, name=f"narrow_{number}")
 
     def sequence(self, hidden: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
