@@ -18,7 +18,7 @@ def bundle_sizes(path: Path, dim: int) -> dict[str, int]:
     content = path.read_bytes()
     model_bytes = bundle.manifest["flatbuffer_bytes"]
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content[:model_bytes]))
-    shape = [bundle.contract.items + 1, dim]
+    shape = [bundle.contract.items + 1 + sum(feature.rows for feature in bundle.user_features), dim]
     buffers = {
         tensor.buffer
         for graph in model.subgraphs

@@ -91,6 +91,7 @@ def _verify_on(
 def top_rows_excluding(scores: np.ndarray, histories: np.ndarray, k: int = TOP) -> np.ndarray:
     """The k best rows of each line without padding and the history, int32 [n, k]."""
     masked = scores.copy()
-    np.put_along_axis(masked, histories, -np.inf, axis=1)
+    # Rows of user features have no score.
+    np.put_along_axis(masked, np.where(histories < scores.shape[1], histories, 0), -np.inf, axis=1)
     masked[:, 0] = -np.inf
     return top_rows(masked, k)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from device_runner.errors import BundleError
+from device_runner.user_features import UserFeature
 
 FORMAT_VERSION = 1
 MANIFEST = "edgerec.json"
@@ -59,6 +60,7 @@ class Bundle:
         contract: sizes of the signature.
         items: raw item id by row; ``items[0]`` is ``""`` (padding), rows 1..N by descending popularity.
         titles: title by row (``""`` where unknown), or empty when the bundle has none.
+        user_features: what the model may be told of the user; their rows stand behind those of all items.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class Bundle:
     contract: Contract
     items: list[str]
     titles: list[str]
+    user_features: list[UserFeature]
 
     @property
     def name(self) -> str:
@@ -111,7 +114,7 @@ class Bundle:
         titles = ["", *_lines(members, TITLES, path)] if TITLES in members else []
         if titles and len(titles) != len(items):
             raise BundleError(f"{path}: {TITLES} has {len(titles) - 1} lines for {contract.items} items")
-        return cls(path, manifest, contract, items, titles)
+        return cls(path, manifest, contract, items, titles, _user_features(manifest, contract, path))
 
     def golden(self) -> list[dict[str, Any]]:
         """The golden vectors: histories with their expected rows and scores (see ``converters``)."""
@@ -203,6 +206,21 @@ def _contract(manifest: dict[str, Any], path: Path) -> Contract:
     if not isinstance(state, int) or state < 0:
         raise BundleError(f"{path}: {MANIFEST} gives the state a size of {state!r}")
     return Contract(**{name: sizes[name] for name in names}, state=state)
+
+
+def _user_features(manifest: dict[str, Any], contract: Contract, path: Path) -> list[UserFeature]:
+    try:
+        features = [UserFeature.from_json(entry) for entry in manifest.get("user_features", [])]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path}: {MANIFEST} has a malformed entry under user_features ({error})") from None
+    first = contract.items + 1
+    for feature in features:
+        if feature.first != first:
+            raise BundleError(f"{path}: the user feature {feature.name!r} begins at row {feature.first}, not {first}")
+        first += feature.rows
+    if features and len(features) >= contract.max_history:
+        raise BundleError(f"{path}: {len(features)} user features leave no place for a history")
+    return features
 
 
 def _lines(members: dict[str, bytes], name: str, path: Path) -> list[str]:

@@ -43,6 +43,12 @@ def main() -> None:
     help="The user's events, oldest first: CSV with a column item_id, or JSON.",
 )
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many items to recommend.")
+@click.option(
+    "--user",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What is known of the user, for a model with user features (inspect lists them); may be repeated.",
+)
 @click.option("--exclude", multiple=True, metavar="ITEM", help="An item id never to return; may be repeated.")
 @click.option(
     "--keep-seen/--exclude-seen",
@@ -56,6 +62,7 @@ def recommend(
     model: Path,
     history_path: Path,
     k: int,
+    user: tuple[str, ...],
     exclude: tuple[str, ...],
     keep_seen: bool | None,
     backend: str,
@@ -68,7 +75,11 @@ def recommend(
     """
     history = read_history(history_path)
     recommender = Recommender.load(model, backend, threads)
-    found = recommender.recommend(history, k, exclude, exclude_history=None if keep_seen is None else not keep_seen)
+    try:
+        known = dict(_name_and_value(text) for text in user)
+        found = recommender.recommend(history, k, exclude, None if keep_seen is None else not keep_seen, known)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--user") from None
     if as_json:
         print_json(
             {
@@ -87,6 +98,13 @@ def recommend(
         click.echo("No known event in the history: these are the most popular items.", err=True)
     for place, entry in enumerate(found, 1):
         click.echo(f"{place:>3}  {entry.score:>8.3f}  {entry.item:<12}  {entry.title}".rstrip())
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 @main.command()
@@ -163,6 +181,9 @@ def _facts(bundle: Bundle) -> list[tuple[str, Any]]:
     ]
     if contract.state:
         facts.append(("state", f"{contract.state} floats: one step a new event for who keeps them"))
+    for feature in bundle.user_features:
+        values = ", ".join(feature.values[:5]) + (", …" if len(feature.values) > 5 else "")
+        facts.append(("user", f"{feature.name}: {values or f'a number, {feature.rows} ranges'}"))
     for name, result in bundle.runtimes.items():
         facts.append(("verified on", f"{name} {result['version']}: top-10 overlap with Keras {result['overlap@10']}"))
     dataset = manifest.get("dataset", {})

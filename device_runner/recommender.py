@@ -1,6 +1,6 @@
 """Recommendations from a bundle and a history of raw item ids."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from device_runner.backends import Signature, choose_backend, load_signatures
 from device_runner.bundle import Bundle
 from device_runner.errors import BundleError
 from device_runner.ranking import top_rows
+from device_runner.user_features import user_rows
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Recommendations(list[Recommendation]):
 
     Attributes:
         unknown: how many events of the history are not in the catalogue and were skipped.
-        source: ``"model"``, or ``"popularity"`` when no event was left to score.
+        source: ``"model"``, or ``"popularity"`` when nothing was left to score: no event, nothing known of the user.
     """
 
     def __init__(self, items: Iterable[Recommendation], unknown: int, source: str) -> None:
@@ -84,6 +85,7 @@ class Recommender:
         k: int = 10,
         exclude: Iterable[str] | None = None,
         exclude_history: bool | None = None,
+        user: Mapping[str, object] | None = None,
     ) -> Recommendations:
         """The ``k`` best items after ``history``.
 
@@ -94,19 +96,26 @@ class Recommender:
             exclude: raw ids never to return.
             exclude_history: never return an item of the history. By default as the model was measured: true, unless
                 its data set keeps repeated interactions.
+            user: what is known of the user, by name of the model's user features (``bundle.user_features``), such as
+                ``{"gender": "F", "age": 31}``; all of it is optional, and values that are not known are skipped.
 
         Returns:
-            The items, best first. With no known event, the most popular ones (score 0).
+            The items, best first. With nothing known, neither event nor user feature, the most popular (score 0).
+
+        Raises:
+            ValueError: ``k`` is below 1, or ``user`` names a feature that the model does not have.
         """
         rows = self.rows(history)
         banned = set(self.rows(exclude or ()))
         if self.bundle.exclude_history if exclude_history is None else exclude_history:
             banned.update(rows)
         unknown = len(history) - len(rows)
-        return self._listed(self._after(rows) if rows else None, banned, k, unknown)
+        read = self.read(rows, user)
+        return self._listed(self._after(read) if read else None, banned, k, unknown)
 
-    def new_state(self) -> np.ndarray:
-        """The state before any event, float32 [1, S], for ``advance`` and ``recommend_from_state``.
+    def new_state(self, user: Mapping[str, object] | None = None) -> np.ndarray:
+        """The state before any event, float32 [1, S], for ``advance`` and ``recommend_from_state``; of ``user``, as
+        ``recommend`` takes it.
 
         A device that keeps the state pays one step a new event, not the whole history: keep the array as it is (it
         belongs to this very file: see ``bundle.fingerprint``). Unlike ``recommend`` it never forgets: after more than
@@ -114,10 +123,12 @@ class Recommender:
 
         Raises:
             BundleError: the model is not recurrent, and has no state.
+            ValueError: ``user`` names a feature that the model does not have.
         """
-        if not self.bundle.contract.state:
-            raise BundleError(f"{self.bundle.path}: not a recurrent model, so it has no state; use recommend()")
-        return np.zeros((1, self.bundle.contract.state), np.float32)
+        state = np.zeros(self._state_shape(), np.float32)
+        for row in self.read((), user):
+            state = self.advance_row(state, row)
+        return state
 
     def advance(self, state: np.ndarray, item: str) -> np.ndarray:
         """The state after one more event (a raw item id; one that is not in the catalogue changes nothing).
@@ -129,7 +140,7 @@ class Recommender:
         return state if row is None else self.advance_row(state, row)
 
     def advance_row(self, state: np.ndarray, row: int) -> np.ndarray:
-        """As ``advance``, for an item given as its row."""
+        """As ``advance``, for an item or a user's value given as its row."""
         self._check_state(state)
         return np.array(self._signatures["advance"](state=state, item=np.array([row], np.int32))["state"])
 
@@ -149,8 +160,19 @@ class Recommender:
         """Rows of the known ids, in order."""
         return [row for item in items if (row := self._row_of.get(item)) is not None]
 
+    def read(self, history: Sequence[int], user: Mapping[str, object] | None = None) -> list[int]:
+        """Rows that the model reads: those of the user's known values, then the last events that find a place.
+
+        Raises:
+            ValueError: ``user`` names a feature that the model does not have.
+        """
+        known = user_rows(self.bundle.user_features, user or {})
+        room = self.bundle.contract.max_history - len(known)
+        return [*known, *history[-room:]]
+
     def recommend_rows(self, history: Sequence[int], exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows (int32 [≤ k]) and scores (float32 [≤ k]) of the best items, best first, for histories given as rows.
+        """Rows (int32 [≤ k]) and scores (float32 [≤ k]) of the best items, best first, for histories given as rows
+        (such as ``read`` returns).
 
         The graph's own top-k is used where ``k`` and ``exclude`` fit it; otherwise the same order is taken from
         ``item_scores``, so neither is limited by what was fixed at conversion.
@@ -163,7 +185,7 @@ class Recommender:
 
     def _best(self, run: Run, exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
         contract = self.bundle.contract
-        banned = sorted(set(exclude))
+        banned = sorted(row for row in set(exclude) if row <= contract.items)  # rows of user features never come
         if k <= contract.top_k and len(banned) <= contract.max_exclude:
             out = run(banned)
             ids, scores = out["ids"][0, :k], out["scores"][0, :k]
@@ -212,8 +234,13 @@ class Recommender:
         found = (self._recommendation(int(row), float(score)) for row, score in zip(ids, scores, strict=True))
         return Recommendations(found, unknown, "model")
 
+    def _state_shape(self) -> tuple[int, int]:
+        if not self.bundle.contract.state:
+            raise BundleError(f"{self.bundle.path}: not a recurrent model, so it has no state; use recommend()")
+        return 1, self.bundle.contract.state
+
     def _check_state(self, state: np.ndarray) -> None:
-        expected = self.new_state().shape
+        expected = self._state_shape()
         if state.shape != expected or state.dtype != np.float32:
             raise ValueError(f"the state is {state.dtype} {state.shape}, this model's is float32 {expected}")
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -177,9 +177,7 @@ class Run:
         dataset = self.dataset
         keras.utils.set_random_seed(self.recipe.train.seed)
         with workers.strategy.scope():
-            recommender = SequenceRecommender.of_table(
-                self.recipe.model, dataset.item_table, dataset.features("items"), dataset.split_fingerprint
-            )
+            recommender = SequenceRecommender.of_dataset(self.recipe.model, dataset)
         self._fit(recommender, folder, self._trained_key, "train", workers)
         workers.wait()
 
@@ -205,7 +203,8 @@ class Run:
             log["sparsity"] = sparsity(recommender)
             targets = self.dataset.targets("test")
             with self.progress.steps(f"test {title}ed model", len(targets)) as bar:
-                save_evaluation(new, evaluate(recommender.score, targets, self.dataset, bar.advance))
+                read = recommender.read(targets, self.dataset)
+                save_evaluation(new, evaluate(recommender.score, targets, self.dataset, bar.advance, read))
             write_file(new / "training.json", json.dumps(log, indent=2) + "\n")
         shutil.rmtree(checkpoints)
 
@@ -221,7 +220,7 @@ class Run:
         )
         targets = dataset.targets("test")
         sample = targets.sample(self.recipe.report.histories, seed=0)
-        padded = left_pad(sample.histories, contract.max_history)
+        padded = left_pad(recommender.read(sample, dataset), contract.max_history)
         padded = np.pad(padded, ((0, 0), (contract.max_history - padded.shape[1], 0)))
         table = dataset.item_table
         vocabulary = Vocabulary(list(table["item_id"]), list(table["title"]) if "title" in table else None)
@@ -232,6 +231,7 @@ class Run:
                 "dataset": {"name": dataset.name, "split_fingerprint": dataset.split_fingerprint},
                 "edgerec": device_runner.__version__,
                 "exclude_history": dataset.exclude_seen,
+                "user_features": [asdict(feature) for feature in recommender.user_features],
             }
             reference = recommender.score(list(padded))
             converted = convert(

@@ -136,10 +136,16 @@ class Model(Section):
     max_history: int = Field(100, ge=1, le=4096, description="L, events that the model reads")
     item_features: list[str] = Field([], description="columns of the item table that are part of an item's vector")
 
+    user_features: list[str] = Field(
+        [], description="columns of the user table that the model may be told: categorical or numeric, all optional"
+    )
+
     @model_validator(mode="after")
     def _heads_divide_dim(self) -> "Model":
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
+        if len(self.user_features) >= self.max_history:
+            raise ValueError(f"{len(self.user_features)} user features leave no place in max_history")
         return self
 
 

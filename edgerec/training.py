@@ -15,7 +15,8 @@ import tf_keras as keras
 from edgerec.artifact import fingerprint
 from edgerec.cluster import Workers
 from edgerec.data.dataset import Dataset, Targets
-from edgerec.evaluation.ranking import evaluate
+from edgerec.data.user_features import encode_users
+from edgerec.evaluation.ranking import NEVER, evaluate
 from edgerec.logs import ScalarLog
 from edgerec.losses import Loss, cross_entropy, multiplies_bfloat16, sampled_softmax
 from edgerec.progress import Progress
@@ -29,6 +30,8 @@ WARM_UP = 200
 FULL_SOFTMAX_ITEMS = 20_000
 # Sequences are batched with others of like length: half the time of padding all of them to L.
 BUCKETS = (0.16, 0.32, 0.56, 1.0)
+# Share of windows that are shown without the user's features, as these are optional on the device.
+UNTOLD = 0.1
 
 
 class Pruner(Protocol):
@@ -49,21 +52,36 @@ class Batch:
     targets: np.ndarray
 
 
-def training_batches(histories: list[np.ndarray], length: int, batch: int, seed: int, epoch: int) -> list[Batch]:
+def training_batches(
+    histories: list[np.ndarray],
+    length: int,
+    batch: int,
+    seed: int,
+    epoch: int,
+    users: list[np.ndarray] | None = None,
+) -> list[Batch]:
     """All batches of an epoch, in random order.
 
     A history longer than ``length`` gives its newest window, which serving will read, and windows over all of it, cut
     at a place drawn anew each epoch, so that events are seen with different contexts.
+
+    Args:
+        users: rows of each user's features, which all windows but some (``UNTOLD``) begin with; never targets.
     """
     rng = np.random.default_rng((seed, epoch))
-    windows = [w for history in histories for w in _windows(history, length, rng)]
+    if users is None:
+        windows = [w for history in histories for w in _windows(history, length, rng)]
+    else:
+        windows = list(_told_windows(histories, users, length, rng))
+    first = min((int(rows.min(initial=NEVER)) for rows in users or ()), default=NEVER)
     bucket = np.searchsorted([max(1, round(b * length)) for b in BUCKETS], [len(w) - 1 for w in windows])
     batches = []
     for number in range(len(BUCKETS)):
         members = rng.permutation(np.flatnonzero(bucket == number))
         for start in range(0, len(members), batch):
             padded = left_pad([windows[i] for i in members[start : start + batch]], length + 1)
-            batches.append(Batch(padded[:, :-1], padded[:, 1:] * (padded[:, :-1] > 0)))
+            inputs, targets = padded[:, :-1], padded[:, 1:]
+            batches.append(Batch(inputs, targets * ((inputs > 0) & (targets < first))))
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
@@ -75,6 +93,14 @@ def _windows(history: np.ndarray, length: int, rng: np.random.Generator) -> Iter
     while end >= 2:
         yield history[max(0, end - length - 1) : end]
         end -= length
+
+
+def _told_windows(
+    histories: list[np.ndarray], users: list[np.ndarray], length: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    for history, rows in zip(histories, users, strict=True):
+        for window in _windows(history, length - len(rows), rng):
+            yield window if rng.random() < UNTOLD else np.concatenate([rows, window])
 
 
 def train(
@@ -108,7 +134,8 @@ def train(
     tf.keras.utils.set_random_seed(config.seed + workers.index)  # each its own dropout and negatives
     histories = dataset.training_histories()
     length = recommender.config.max_history
-    steps = len(training_batches(histories, length, config.batch, config.seed, 1))
+    users = encode_users(recommender.user_features, dataset.user_table) if recommender.user_features else None
+    steps = len(training_batches(histories, length, config.batch, config.seed, 1, users))
     with workers.strategy.scope():
         optimizer = keras.optimizers.Adam(LearningRate(config.learning_rate, steps * config.epochs, config.steady))
         optimizer.build(network.trainable_variables)
@@ -138,11 +165,12 @@ def train(
     log = ScalarLog(logs, curve) if workers.is_chief else None
     validation = dataset.targets("validation")
     ranked = Targets(*map(workers.share, (validation.users, validation.histories, validation.items)))
+    read = recommender.read(ranked, dataset)
     with progress.epochs(title, config.epochs, done=len(curve)) as bar:
         while not _finished(curve, config, seconds, pruner):
             start = time.monotonic()
             epoch = len(curve) + 1
-            batches = training_batches(histories, length, config.batch, config.seed, epoch)
+            batches = training_batches(histories, length, config.batch, config.seed, epoch, users)
             losses = []
             for number, batch in enumerate(batches, 1):
                 losses.append(step(*_share(batch, workers)))
@@ -150,7 +178,7 @@ def train(
             if pruner:
                 pruner.finish()
             with _in_place(weights, averaged):
-                gained = evaluate(recommender.score, ranked, dataset).ndcg(10).sum() / len(validation)
+                gained = evaluate(recommender.score, ranked, dataset, read=read).ndcg(10).sum() / len(validation)
                 lost = np.mean([float(x) for x in losses])
                 # The same figures for all, so that all decide the same.
                 lost, ndcg = workers.total(np.array([lost, gained]))
@@ -262,7 +290,6 @@ def _step_function(
     strategy: tf.distribute.Strategy,
 ) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
     """A step on a worker's share of a batch: inputs, targets, and one over the real targets of the whole batch."""
-    table = recommender.item_table
     variables = network.trainable_variables
     kept = recommender.network.weights
 
@@ -270,7 +297,7 @@ def _step_function(
         real = targets > 0  # the catalogue is scored at real positions only: about half of the slots
         with tf.GradientTape() as tape:
             hidden = tf.boolean_mask(network(inputs, training=True), real)
-            loss = scale * loss_of(hidden, table.vectors(), tf.boolean_mask(targets, real))
+            loss = scale * loss_of(hidden, recommender.item_vectors(), tf.boolean_mask(targets, real))
         # Gradients are summed over the workers here.
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         if averaged:

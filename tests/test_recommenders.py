@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from tiny import tiny_dataset
 
 from edgerec.data.features import encode_features, fit_feature
 from edgerec.errors import EdgeRecError
@@ -127,9 +128,9 @@ def test_features_are_part_of_an_items_vector_and_fold_into_the_table(tmp_path) 
     np.testing.assert_allclose(plain[0], apart[5], rtol=1e-5)  # the fifth item has no brand
 
 
-def test_features_that_are_not_there_are_told() -> None:
+def test_features_that_are_not_there_are_told(tmp_path) -> None:
     with pytest.raises(EdgeRecError, match=r"no feature 'colour'; it has: none"):
-        SequenceRecommender.of_table(Model(item_features=["colour"]), FEATURES, [], None)
+        SequenceRecommender.of_dataset(Model(item_features=["colour"]), tiny_dataset(tmp_path, [[1, 2, 3]]))
     with pytest.raises(EdgeRecError, match="no item features"):
         shaken(Model(encoder="mean", dim=8)).new_item_vectors(FEATURES)
     feature = fit_feature("brand", "categorical", FEATURES["brand"])

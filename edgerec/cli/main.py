@@ -255,7 +255,8 @@ def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evalu
         if model.is_dir():
             recommender = SequenceRecommender.load(model)
             check_split(model, recommender.split_fingerprint, dataset)
-            return evaluate_scorer(recommender.score, targets, dataset, bar.advance)
+            read = recommender.read(targets, dataset)
+            return evaluate_scorer(recommender.score, targets, dataset, bar.advance, read)
         if not model.exists():
             raise DataError(f"{model}: no such bundle or model folder, and no baseline ({', '.join(BASELINES)})")
         return evaluate_bundle(Recommender.load(model), targets, dataset, bar.advance)

@@ -78,9 +78,9 @@ class EncodedFeatures:
     numbers: np.ndarray
     codes_used: int
 
-    def with_padding(self) -> "EncodedFeatures":
-        """The same behind a row without features, for row 0 of the item table."""
-        codes, numbers = (np.pad(values, ((1, 0), (0, 0))) for values in (self.codes, self.numbers))
+    def with_padding(self, behind: int = 0) -> "EncodedFeatures":
+        """The same behind a row without features, for row 0 of the item table, and before some more without."""
+        codes, numbers = (np.pad(values, ((1, behind), (0, 0))) for values in (self.codes, self.numbers))
         return EncodedFeatures(codes, numbers, self.codes_used)
 
     def save(self, path: Path) -> None:

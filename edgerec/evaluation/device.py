@@ -46,11 +46,16 @@ def evaluate_bundle(
     def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack([recommender.item_scores(history.tolist()) for history in histories])
 
-    by_score = evaluate(scores, targets, dataset, advance)
+    names = [feature.name for feature in bundle.user_features]
+    users = dataset.user_table[names].iloc[targets.users].itertuples(index=False, name=None)
+    read = [
+        np.array(recommender.read(history.tolist(), dict(zip(names, user, strict=True))), np.int32)
+        for history, user in zip(targets.histories, users, strict=True)
+    ]
+    by_score = evaluate(scores, targets, dataset, advance, read)
     top = np.zeros_like(by_score.top)
-    for line, history in zip(top, targets.histories, strict=True):
-        rows = history.tolist()
-        ids, _ = recommender.recommend_rows(rows, rows if dataset.exclude_seen else (), TOP)
+    for line, rows, history in zip(top, read, targets.histories, strict=True):
+        ids, _ = recommender.recommend_rows(rows.tolist(), history.tolist() if dataset.exclude_seen else (), TOP)
         line[: len(ids)] = ids
     shown = top == targets.items[:, None]
     in_list = shown.any(1) & (targets.items > 0)

@@ -73,9 +73,16 @@ class Evaluation:
 
 
 def evaluate(
-    scorer: Scorer, targets: Targets, dataset: Dataset, advance: Callable[[int], None] = lambda steps: None
+    scorer: Scorer,
+    targets: Targets,
+    dataset: Dataset,
+    advance: Callable[[int], None] = lambda steps: None,
+    read: Sequence[np.ndarray] | None = None,
 ) -> Evaluation:
     """Rank every target among the whole catalogue.
+
+    Args:
+        read: what the scorer is given of each target, in place of its history.
 
     Items of the history are left out where the data set keeps one interaction per user and item
     (``dataset.exclude_seen``). Of equal scores the lower (more popular) row comes first, as on the device.
@@ -85,7 +92,7 @@ def evaluate(
     for start in range(0, len(targets), BATCH):
         chunk = slice(start, start + BATCH)
         histories, items = targets.histories[chunk], targets.items[chunk]
-        scores = np.array(scorer(histories), np.float32)
+        scores = np.array(scorer(histories if read is None else read[chunk]), np.float32)
         mask_scores(scores, histories if dataset.exclude_seen else ())
         ranks[chunk] = rank_of(scores, items)
         best = top_rows(scores, TOP)  # narrower where the catalogue is

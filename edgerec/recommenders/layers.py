@@ -41,19 +41,20 @@ def gelu(inputs: tf.Tensor) -> tf.Tensor:
 
 
 class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
-    """The tied item table, float32 [N + 1, d]: looked up here, and used as it is to score items.
+    """The tied item table, float32 [R, d]: looked up here, and used to score items.
 
     With features an item's vector is its own embedding plus those of its features.
 
     Args:
-        features: encoded for rows 0..N, all zero for row 0.
+        rows: R: padding, items, and the values of user features, which are read and never scored.
+        features: encoded for all rows, all zero for those that are no items.
     """
 
-    def __init__(self, items: int, dim: int, features: EncodedFeatures | None = None, name: str = "item_table") -> None:
+    def __init__(self, rows: int, dim: int, features: EncodedFeatures | None = None, name: str = "item_table") -> None:
         super().__init__(name=name)
         self.dim = dim
         self._features = features
-        self.embeddings = self._table("embeddings", items + 1)
+        self.embeddings = self._table("embeddings", rows)
         if features is not None:
             self.categories = self._table("categories", features.codes_used)
             self.numbers = self._table("numbers", features.numbers.shape[1])
@@ -69,7 +70,7 @@ class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
         return dense_lookup(self.vectors(), ids) * self.dim**0.5
 
     def vectors(self) -> tf.Tensor:
-        """Vectors of all rows, float32 [N + 1, d]."""
+        """Vectors of all rows, float32 [R, d]."""
         if self._features is None:
             return tf.convert_to_tensor(self.embeddings)
         return self.embeddings + self.feature_vectors(self._features)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from device_runner import EdgeRecError
+from device_runner.user_features import UserFeature
+from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.features import EncodedFeatures, Feature, encode_features
+from edgerec.data.user_features import encode_users, fit_user_features
 from edgerec.recipe import Model
 from edgerec.recommenders.cnn import CnnMixer
 from edgerec.recommenders.gru import GruMixer
@@ -46,9 +50,10 @@ class SequenceRecommender:
     Attributes:
         split_fingerprint: of the data set it is trained on.
         item_features: the features that are part of an item's vector, as learned on training rows.
+        user_features: those whose values stand before the history, as rows of the table behind all items.
         network: ids int32 [B, T] -> hidden states float32 [B, T, d], the graph that is trained and pruned.
         serving: ids int32 [B, T] -> hidden state float32 [B, d] after the newest event, over the same layers.
-        item_table: the tied table; ``item_table.vectors()`` is float32 [N + 1, d].
+        item_table: the tied table.
         state_size: S of a recurrent encoder, ``None`` of any other.
     """
 
@@ -59,13 +64,16 @@ class SequenceRecommender:
         split_fingerprint: str | None = None,
         item_features: Sequence[Feature] = (),
         encoded: EncodedFeatures | None = None,
+        user_features: Sequence[UserFeature] = (),
     ) -> None:
         self.config = config
         self.items = items
         self.split_fingerprint = split_fingerprint
         self.item_features = list(item_features)
         self._encoded = encoded
-        self.item_table = ItemTable(items, config.dim, encoded)
+        self.user_features = list(user_features)
+        rows = items + 1 + sum(feature.rows for feature in user_features)
+        self.item_table = ItemTable(rows, config.dim, encoded)
         encoder = self._encoder = ENCODERS[config.encoder](config)
         ids = keras.Input((None,), dtype=tf.int32, name="history")
         self.network = keras.Model(ids, encoder.sequence(self.item_table(ids), ids), name="training")
@@ -74,26 +82,42 @@ class SequenceRecommender:
         self._score = tf.function(self.item_scores, input_signature=[tf.TensorSpec([None, None], tf.int32)])
 
     @classmethod
-    def of_table(
-        cls, config: Model, table: pd.DataFrame, features: Sequence[Feature], split_fingerprint: str | None
-    ) -> "SequenceRecommender":
-        """For the items of a data set (``Dataset.item_table``), with those of its ``features`` that ``config`` names.
+    def of_dataset(cls, config: Model, dataset: Dataset) -> "SequenceRecommender":
+        """For the items of a data set, with those of its features that ``config`` names.
 
         Raises:
-            EdgeRecError: ``config.item_features`` names a column that is no feature.
+            EdgeRecError: ``config`` names a column that is no feature, or a user feature that cannot be one.
         """
-        known = {feature.name: feature for feature in features}
+        users = fit_user_features(
+            config.user_features, dataset.features("users"), dataset.user_table, dataset.items + 1
+        )
+        known = {feature.name: feature for feature in dataset.features("items")}
         for name in config.item_features:
             if name not in known:
                 raise EdgeRecError(
                     f"model.item_features: the item table has no feature {name!r}; it has: {', '.join(known) or 'none'}"
                 )
         chosen = [known[name] for name in config.item_features]
-        encoded = encode_features(chosen, table).with_padding() if chosen else None
-        return cls(config, len(table), split_fingerprint, chosen, encoded)
+        behind = sum(feature.rows for feature in users)
+        encoded = encode_features(chosen, dataset.item_table).with_padding(behind) if chosen else None
+        return cls(config, dataset.items, dataset.split_fingerprint, chosen, encoded, users)
+
+    def read(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]:
+        """The targets' histories as the model reads them: the last events, behind the rows of the user's features."""
+        if not self.user_features:
+            return targets.histories
+        users = encode_users(self.user_features, dataset.user_table.iloc[targets.users])
+        return [
+            np.concatenate([rows, history[len(rows) - self.config.max_history :]])
+            for rows, history in zip(users, targets.histories, strict=True)
+        ]
+
+    def item_vectors(self) -> tf.Tensor:
+        """Vectors of padding and all items, float32 [N + 1, d]."""
+        return self.item_table.vectors()[: self.items + 1]
 
     def item_scores(self, history: tf.Tensor) -> tf.Tensor:
-        """Scores of all rows, float32 [B, N + 1], for histories int32 [B, T] left-padded with 0."""
+        """Scores of padding and all items, float32 [B, N + 1], for histories int32 [B, T] left-padded with 0."""
         return self._scores_of(self.serving(history, training=False))
 
     def advance(self, state: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
@@ -115,14 +139,16 @@ class SequenceRecommender:
         return np.asarray(self._score(tf.constant(left_pad(histories, self.config.max_history))))
 
     def _scores_of(self, hidden: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(hidden, self.item_table.vectors(), transpose_b=True)
+        scores = tf.matmul(hidden, self.item_table.vectors(), transpose_b=True)
+        # Not the table is cut: the file would hold it twice.
+        return scores[:, : self.items + 1] if self.user_features else scores
 
     def folded(self) -> "SequenceRecommender":
         """The same recommender with its features added up in the item table: what is pruned and exported."""
         if self._encoded is None:
             return self
         config = self.config.model_copy(update={"item_features": []})
-        plain = SequenceRecommender(config, self.items, self.split_fingerprint)
+        plain = SequenceRecommender(config, self.items, self.split_fingerprint, user_features=self.user_features)
         for layer in self.network.layers:
             if layer.weights and layer is not self.item_table:
                 plain.network.get_layer(layer.name).set_weights(layer.get_weights())
@@ -148,6 +174,7 @@ class SequenceRecommender:
                     "split_fingerprint": self.split_fingerprint,
                     "model": self.config.model_dump(),
                     "item_features": [feature.to_json() for feature in self.item_features],
+                    "user_features": [asdict(feature) for feature in self.user_features],
                 },
                 indent=2,
             )
@@ -170,7 +197,8 @@ class SequenceRecommender:
             raise EdgeRecError(f"{folder}: no model here; make one with: edgerec train") from None
         features = [Feature(**feature) for feature in saved["item_features"]]
         encoded = EncodedFeatures.load(folder / "features.npz") if features else None
-        recommender = cls(Model(**saved["model"]), saved["items"], saved["split_fingerprint"], features, encoded)
+        users = [UserFeature.from_json(entry) for entry in saved["user_features"]]
+        recommender = cls(Model(**saved["model"]), saved["items"], saved["split_fingerprint"], features, encoded, users)
         recommender.network.load_weights(folder / "model.weights.h5")
         return recommender
 

@@ -1,0 +1,68 @@
+"""Features of a user as rows of the item table: what a model reads before the history."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class UserFeature:
+    """One feature, whose values have the rows ``first``, ``first + 1``, … of the item table, behind all items.
+
+    Attributes:
+        values: of a categorical feature.
+        edges: of a numeric one: the bounds between its ranges, rising; a bound belongs to the range above it.
+    """
+
+    name: str
+    first: int
+    values: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return len(self.values) or len(self.edges) + 1
+
+    def row_of(self, value: object) -> int | None:
+        """The row of a value (a text, or a number for a numeric feature); ``None`` where it is absent or not known."""
+        if self.values:
+            text = str(value).strip()
+            return self.first + self.values.index(text) if text in self.values else None
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            return None
+        return None if math.isnan(number) else self.first + bisect_right(self.edges, number)
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "UserFeature":
+        """From an entry of the manifest.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        name, first = entry["name"], entry["first"]
+        values, edges = tuple(entry["values"]), tuple(entry["edges"])
+        numbers = all(isinstance(edge, int | float) for edge in edges)
+        if not isinstance(name, str) or not isinstance(first, int) or not numbers or (values and edges):
+            raise ValueError(f"the user feature {name!r}")
+        if not all(isinstance(value, str) for value in values):
+            raise ValueError(f"the values of the user feature {name!r}")
+        return cls(name, first, values, edges)
+
+
+def user_rows(features: Iterable[UserFeature], user: Mapping[str, object]) -> list[int]:
+    """Rows of a user's known values, in the order of ``features``.
+
+    Raises:
+        ValueError: ``user`` names a feature that the model does not have.
+    """
+    features = list(features)
+    names = [feature.name for feature in features]
+    if strange := [name for name in user if name not in names]:
+        raise ValueError(f"the model knows no user feature {', '.join(strange)}; it has: {', '.join(names) or 'none'}")
+    found = (feature.row_of(user.get(feature.name)) for feature in features)
+    return [row for row in found if row is not None]

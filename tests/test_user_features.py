@@ -1,0 +1,204 @@
+"""User features: rows of the table that stand before the history, optional everywhere."""
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from conftest import small_recipe
+
+from device_runner import BundleError, EdgeRecError, Recommender
+from device_runner.backends import installed_backends
+from device_runner.bundle import Contract, _user_features
+from device_runner.cli import main as device
+from device_runner.user_features import UserFeature, user_rows
+from edgerec.data.features import fit_feature
+from edgerec.data.source import resolve_builtin
+from edgerec.data.user_features import MIN_USERS, encode_users, fit_user_features
+from edgerec.evaluation.device import evaluate_bundle
+from edgerec.pipeline import Run, load_evaluation
+from edgerec.progress import Progress
+from edgerec.recipe import Data, Recipe
+from edgerec.recommenders import SequenceRecommender
+from edgerec.training import UNTOLD, training_batches
+
+GENDER = UserFeature("gender", 101, values=("F", "M"))
+AGE = UserFeature("age", 103, edges=(18.0, 35.0))
+
+
+@pytest.mark.parametrize(
+    ("user", "rows"),
+    [
+        ({"gender": "M", "age": 17.9}, [102, 103]),
+        ({"age": "18", "gender": " F "}, [101, 104]),
+        ({"age": 99}, [105]),
+        ({"gender": "unheard of", "age": "old"}, []),
+        ({"gender": None, "age": float("nan")}, []),
+        ({}, []),
+    ],
+)
+def test_values_become_rows_and_what_is_not_known_is_skipped(user: dict[str, object], rows: list[int]) -> None:
+    assert user_rows([GENDER, AGE], user) == rows
+
+
+def test_a_feature_that_the_model_lacks_is_told() -> None:
+    with pytest.raises(ValueError, match="no user feature colour, height; it has: gender, age"):
+        user_rows([GENDER, AGE], {"colour": "red", "age": 3, "height": 1})
+    with pytest.raises(ValueError, match="it has: none"):
+        user_rows([], {"colour": "red"})
+
+
+def test_features_are_learned_from_training_users() -> None:
+    table = pd.DataFrame(
+        {
+            "town": ["a"] * MIN_USERS + ["b"] * (MIN_USERS - 1) + [None] + ["b"] * 99,
+            "age": [str(n) for n in range(2 * MIN_USERS)] + ["1000"] * 99,
+            "trained": [True] * 2 * MIN_USERS + [False] * 99,
+        }
+    )
+    known = table[table["trained"]]
+    features = [fit_feature("town", "categorical", known["town"]), fit_feature("age", "numeric", known["age"])]
+    town, age = fit_user_features(["town", "age"], features, table, 7)
+    assert (town.first, town.values, age.first) == (7, ("a",), 8)  # a value of nine would tell who they are
+    assert age.edges == () and age.rows == 1  # too few users for ranges
+    many = pd.DataFrame({"age": [str(n) for n in range(1, 801)], "trained": True})
+    (age,) = fit_user_features(["age"], [fit_feature("age", "numeric", many["age"])], many, 1)
+    rows = np.concatenate(encode_users([age], many))
+    assert (age.rows, set(np.bincount(rows)[1:])) == (8, {100})
+    with pytest.raises(EdgeRecError, match="no feature 'name'; it has: town, age"):
+        fit_user_features(["name"], features, table, 1)
+    with pytest.raises(EdgeRecError, match="'town' has several values a user"):
+        fit_user_features(["town"], [fit_feature("town", "multi", known["town"])], table, 1)
+    with pytest.raises(EdgeRecError, match="'name' has no value that 10 users share"):
+        names = table.assign(name=[f"n{n}" for n in range(len(table))])
+        fit_user_features(["name"], [fit_feature("name", "categorical", names["name"])], names, 1)
+
+
+def test_windows_begin_with_the_users_features_which_are_no_targets() -> None:
+    rng = np.random.default_rng(0)
+    histories = [rng.integers(1, 101, n).astype(np.int32) for n in (5, 40, 9) * 60]
+    users = [np.array(rows, np.int32) for rows in ([101, 104], [102], []) * 60]
+    told = 0
+    for batch in training_batches(histories, 10, 8, 1, 1, users):
+        assert batch.inputs.shape[1] <= 10 and batch.targets.max() <= 100
+        for line, targets in zip(batch.inputs, batch.targets, strict=True):
+            rows = line[line > 0]
+            special = rows > 100
+            told += special.any()
+            assert not special[special.argmin() :].any()  # before all events, if anywhere
+            assert np.count_nonzero(targets) == len(rows) - max(special.sum() - 1, 0)
+    windows = sum(len(b.inputs) for b in training_batches(histories, 10, 8, 1, 1))
+    assert 0.5 * (1 - 2 * UNTOLD) < told / windows < 1
+
+
+def test_a_manifest_with_malformed_features_is_refused() -> None:
+    contract = Contract(max_history=4, max_exclude=4, top_k=2, items=3)
+    good = {"name": "age", "first": 4, "values": [], "edges": [1.0]}
+    assert _user_features({"user_features": [good]}, contract, Path("m"))[0].rows == 2
+    for bad in ({**good, "first": 9}, {**good, "edges": ["x"]}, {"name": "age"}, 7, {**good, "values": ["a"]}):
+        with pytest.raises(BundleError, match=r"user.features?"):
+            _user_features({"user_features": [bad]}, contract, Path("m"))
+
+
+def test_a_recipe_leaves_place_for_the_history() -> None:
+    model = {"max_history": 2, "user_features": ["a", "b"]}
+    with pytest.raises(ValueError, match="2 user features leave no place in max_history"):
+        Recipe.model_validate({"data": {"path": "t.csv"}, "model": model})
+
+
+@pytest.fixture(scope="module", params=["gru", "sasrec"])
+def told_run(request: pytest.FixtureRequest, purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run over real households, whose income and size the model may be told."""
+    folder = tmp_path_factory.mktemp("told")
+    users = resolve_builtin(Data(source="grocery")).users
+    assert users
+    duckdb.execute(f"copy (select * from read_parquet('{users.path}')) to '{folder}/households.csv' (header)")
+    sections = {
+        "data": {"users": {"path": str(folder / "households.csv"), "id": "household_id"}},
+        "model": {"encoder": request.param, "user_features": ["income", "household_size"],
+                  "item_features": ["department"]},
+        "prune": {"epochs": 1},
+        "convert": {"schemes": ["float32", "int8"]},
+    }  # fmt: skip
+    run = Run(small_recipe(purchases, **sections), folder / "run", Progress())
+    run.report()
+    return run
+
+
+@pytest.mark.slow
+def test_a_bundle_can_be_told_who_the_user_is(told_run: Run) -> None:
+    recommender = Recommender.load(told_run.bundles["int8"])
+    bundle = recommender.bundle
+    assert set(bundle.runtimes) == set(installed_backends())
+    income, size = bundle.user_features
+    assert income.values and income.first == bundle.contract.items + 1
+    history = bundle.items[3:9]
+    person = {"income": income.values[0], "household_size": size.values[1]}
+    plain, told, other = (recommender.recommend(history, user=u) for u in (None, person, {"income": income.values[1]}))
+    assert len({tuple(r.score for r in found) for found in (plain, told, other)}) == 3
+    assert [r.item for r in recommender.recommend(history, user={"income": "never heard of"})] == [
+        r.item for r in plain
+    ]
+    # Known without any history: the model's own list, and never a row of a feature.
+    first = recommender.recommend([], k=bundle.contract.items + 5, user=person)
+    assert first.source == "model" and {r.item for r in first} == set(bundle.items[1:])
+    assert recommender.recommend([]).source == "popularity"
+    # The features keep their place before a history that is too long.
+    long = bundle.items[1:60]
+    read = recommender.read(recommender.rows(long), person)
+    assert read[:2] == [income.first, size.first + 1] and len(read) == bundle.contract.max_history
+
+
+@pytest.mark.slow
+def test_keras_model_and_bundle_are_told_the_same(told_run: Run) -> None:
+    dataset = told_run.dataset
+    targets = dataset.targets("test")
+    keras = SequenceRecommender.load(told_run.pruned)
+    recommender = Recommender.load(told_run.bundles["float32"])
+    read = keras.read(targets, dataset)
+    assert any(rows[0] > dataset.items for rows in read)
+    users = dataset.user_table[["income", "household_size"]].iloc[targets.users].to_dict("records")
+    for rows, history, user in zip(read, targets.histories, users, strict=True):
+        assert recommender.read(history.tolist(), user) == rows.tolist()
+    expected = keras.score(read[:20])
+    assert expected.shape[1] == dataset.items + 1
+    found = np.stack([recommender.item_scores(rows.tolist()) for rows in read[:20]])
+    np.testing.assert_allclose(found[:, 1:], expected[:, 1:], rtol=1e-3, atol=1e-4)
+    by_bundle = evaluate_bundle(recommender, targets, dataset)
+    assert by_bundle.ndcg(10).mean() == pytest.approx(
+        load_evaluation(told_run.pruned, dataset.items).ndcg(10).mean(), rel=0.02
+    )
+
+
+@pytest.mark.slow
+def test_a_state_begins_with_the_user(told_run: Run) -> None:
+    recommender = Recommender.load(told_run.bundles["float32"])
+    person = {"income": recommender.bundle.user_features[0].values[0]}
+    if not recommender.bundle.contract.state:
+        with pytest.raises(BundleError, match="not a recurrent model"):
+            recommender.new_state(person)
+        return
+    history = recommender.bundle.items[3:9]
+    state = recommender.new_state(person)
+    for item in history:
+        state = recommender.advance(state, item)
+    by_state = recommender.recommend_from_state(state, exclude=history)
+    whole = recommender.recommend(history, user=person)
+    assert [r.item for r in by_state] == [r.item for r in whole]
+
+
+@pytest.mark.slow
+def test_the_command_line_takes_them(told_run: Run, tmp_path: Path) -> None:
+    path = told_run.bundles["int8"]
+    items = Recommender.load(path).bundle
+    (tmp_path / "h.csv").write_text("item_id\n" + "\n".join(items.items[3:6]) + "\n")
+    arguments = ["recommend", str(path), "--history", str(tmp_path / "h.csv")]
+    value = items.user_features[0].values[0]
+    plain, told = (CliRunner().invoke(device, [*arguments, *more]) for more in ([], ["--user", f"income={value}"]))
+    assert plain.exit_code == told.exit_code == 0 and plain.stdout != told.stdout
+    for wrong, message in (("income", "not NAME=VALUE"), ("colour=red", "it has: income, household_size")):
+        failed = CliRunner().invoke(device, [*arguments, "--user", wrong])
+        assert failed.exit_code == 2 and message in " ".join(failed.output.split())
+    assert "income: " in CliRunner().invoke(device, ["inspect", str(path)]).stdout
