@@ -23,7 +23,7 @@ class ServingModule(tf.Module):  # type: ignore[misc]
     def __init__(self, recommender: Any, contract: Contract) -> None:
         super().__init__()
         self.recommender = recommender
-        self._tracked = [recommender.serving, recommender.item_table]
+        self._tracked = [recommender.network, recommender.serving]
         self.contract = contract
         self.recommend = tf.function(
             self._recommend,

@@ -54,5 +54,5 @@ def _fit(feature: Feature, column: pd.Series, first: int) -> UserFeature:
 def encode_users(features: Sequence[UserFeature], table: pd.DataFrame) -> list[np.ndarray]:
     """Rows of each user's known values, int32 [≤ len(features)] each, for the lines of a user table."""
     names = [feature.name for feature in features]
-    lines = table[names].itertuples(index=False, name=None)
+    lines = table[names].to_numpy(object)
     return [np.array(user_rows(features, dict(zip(names, line, strict=True))), np.int32) for line in lines]

@@ -47,7 +47,7 @@ def evaluate_bundle(
         return np.stack([recommender.item_scores(history.tolist()) for history in histories])
 
     names = [feature.name for feature in bundle.user_features]
-    users = dataset.user_table[names].iloc[targets.users].itertuples(index=False, name=None)
+    users = dataset.user_table[names].to_numpy(object)[targets.users]
     read = [
         np.array(recommender.read(history.tolist(), dict(zip(names, user, strict=True))), np.int32)
         for history, user in zip(targets.histories, users, strict=True)

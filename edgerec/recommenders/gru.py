@@ -7,6 +7,7 @@ from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 from edgerec.recipe import Model
 from edgerec.recommenders.layers import real_events
 from edgerec.recommenders.scans import gru_newest, gru_scan, gru_step
+from edgerec.recommenders.stack import RecurrentStack
 
 # Added to the update gate of padding: the gate is exactly 1 there, and the state stays as it is.
 CLOSED = 1e4
@@ -61,3 +62,37 @@ class GruMixer:
     def advance(self, vector: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         state = self._recurrence.step(self._gates(vector), state)
         return self._out(state), state
+
+
+class GruEncoder(RecurrentStack):
+    """A stack of gated recurrent units. Several blocks are served by stepping through them from event to event: states
+    of all events of an inner block would need a list of tensors, which the runtimes are slow with.
+    """
+
+    def __init__(self, config: Model) -> None:
+        super().__init__(config, GruMixer)
+        self._stepping = Stepping(self, name="stepping") if config.blocks > 1 else None
+
+    def last(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        return self._stepping([vectors, ids]) if self._stepping else super().last(vectors, ids)
+
+
+class Stepping(keras.layers.Layer):  # type: ignore[misc]
+    """The hidden state after the newest event by ``stack.advance``: vectors [B, T, d], ids [B, T] -> [B, d]."""
+
+    def __init__(self, stack: RecurrentStack, name: str) -> None:
+        super().__init__(name=name)
+        self._stack = stack
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        vectors, ids = inputs
+        real, by_time = tf.transpose(ids > 0), tf.transpose(vectors, [1, 0, 2])
+
+        def step(t: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            after = self._stack.advance(tf.gather(by_time, t), state)
+            return t + 1, tf.where(tf.expand_dims(tf.gather(real, t), 1), after, state)
+
+        start = tf.shape(ids)[1] - tf.reduce_max(tf.reduce_sum(tf.cast(ids > 0, tf.int32), 1))
+        zero = tf.tile(tf.zeros_like(vectors[:, 0, :1]), [1, self._stack.state_size])
+        state = tf.while_loop(lambda t, _: t < tf.shape(by_time)[0], step, [start, zero])[1]
+        return self._stack.hidden(state)

@@ -19,7 +19,7 @@ from edgerec.data.features import EncodedFeatures, Feature, encode_features
 from edgerec.data.user_features import encode_users, fit_user_features
 from edgerec.recipe import Model
 from edgerec.recommenders.cnn import CnnMixer
-from edgerec.recommenders.gru import GruMixer
+from edgerec.recommenders.gru import GruEncoder
 from edgerec.recommenders.layers import ItemTable
 from edgerec.recommenders.lru import LruMixer
 from edgerec.recommenders.mean import MeanEncoder
@@ -38,7 +38,7 @@ class Encoder(Protocol):
 ENCODERS: dict[str, Callable[[Model], Encoder]] = {
     "mean": MeanEncoder,
     "cnn": partial(Stack, mixer=CnnMixer),
-    "gru": partial(RecurrentStack, mixer=GruMixer),
+    "gru": GruEncoder,
     "sasrec": SasrecEncoder,
     "lru": partial(RecurrentStack, mixer=LruMixer),
 }
