@@ -184,6 +184,47 @@ main.add_command(bench)
 
 
 @main.command()
+@click.argument("models", metavar="MODEL MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--dataset",
+    "dataset_folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Prepared data set that all were trained on, such as runs/NAME/dataset.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the ensemble, with a copy of every MODEL; an ensemble that is there is replaced.",
+)
+@json_option
+def ensemble(models: tuple[Path, ...], dataset_folder: Path, out: Path, as_json: bool) -> None:
+    """Make one scorer of several trained models, the mean of their log-probabilities, and measure what it gains.
+
+    Each MODEL is a folder such as runs/NAME/trained; encoders and sizes may differ, the split may not.
+
+    Example: edgerec ensemble runs/a/trained runs/b/trained --dataset runs/a/dataset --out runs/ensemble
+    """
+    require_workstation("ensemble")
+    from edgerec.data.dataset import Dataset
+    from edgerec.ensembling import make_ensemble
+    from edgerec.progress import Progress
+
+    document = make_ensemble(models, Dataset.load(dataset_folder), out, Progress())
+    if as_json:
+        print_json(document)
+        return
+    figures = [("validation", "ndcg@10"), ("test", "ndcg@10"), ("test", "hr@10")]
+    rows = [*document["members"], document["ensemble"]]
+    width = max(len(row["model"]) for row in rows)
+    click.echo(" " * width + "".join(f"  {f'{part} {figure}':>18}" for part, figure in figures))
+    for row in rows:
+        shown = (f"  {row[part][figure]:>18.4f}" for part, figure in figures)
+        click.echo(f"{row['model']:<{width}}{''.join(shown)}")
+
+
+@main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--dataset",
@@ -206,8 +247,8 @@ main.add_command(bench)
 )
 @json_option
 def evaluate(model: Path, dataset_folder: Path, against: Path | None, margin: float, as_json: bool) -> None:
-    """Measure the quality of MODEL on the test targets: a bundle, a model folder, or the name of a baseline
-    (popularity, recent-popularity, markov, windowed-counts).
+    """Measure the quality of MODEL on the test targets: a bundle, a folder of a model or an ensemble, or the name of
+    a baseline (popularity, recent-popularity, markov, windowed-counts).
 
     Example: edgerec evaluate models/grocery/model.tflite --against windowed-counts --dataset runs/grocery/dataset
     """
@@ -240,20 +281,20 @@ def evaluate(model: Path, dataset_folder: Path, against: Path | None, margin: fl
 
 
 def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evaluation":
-    """Evaluate a baseline by its name, a model folder, or a bundle."""
+    """Evaluate a baseline by its name, a folder of a model or an ensemble, or a bundle."""
     from device_runner import Recommender
     from edgerec.baselines import BASELINES
     from edgerec.errors import DataError
     from edgerec.evaluation.device import check_split, evaluate_bundle
     from edgerec.evaluation.ranking import evaluate as evaluate_scorer
     from edgerec.progress import Progress
-    from edgerec.recommenders import SequenceRecommender
+    from edgerec.recommenders.ensemble import load_model
 
     with Progress().steps(f"test {model}", len(targets)) as bar:
         if str(model) in BASELINES:
             return evaluate_scorer(BASELINES[str(model)](dataset).score, targets, dataset, bar.advance)
         if model.is_dir():
-            recommender = SequenceRecommender.load(model)
+            recommender = load_model(model)
             check_split(model, recommender.split_fingerprint, dataset)
             read = recommender.read(targets, dataset)
             return evaluate_scorer(recommender.score, targets, dataset, bar.advance, read)
