@@ -10,7 +10,7 @@ from edgerec.artifact import fingerprint, new_folder, write_file
 from edgerec.data.dataset import Dataset, Part
 from edgerec.errors import DataError
 from edgerec.evaluation.device import check_split
-from edgerec.evaluation.ranking import Evaluation, Scorer, evaluate
+from edgerec.evaluation.ranking import Evaluation, evaluate
 from edgerec.pipeline import save_evaluation
 from edgerec.progress import Progress
 from edgerec.recommenders import SequenceRecommender
@@ -37,10 +37,10 @@ def make_ensemble(models: Sequence[Path], dataset: Dataset, folder: Path, progre
     with new_folder(folder.resolve(), made_from) as new:
         ensemble.save(new)
         members = [
-            _figures(str(model), _evaluate(str(model), member.score, dataset, progress))
+            _figures(str(model), _evaluate(str(model), member, dataset, progress))
             for model, member in zip(models, ensemble.members, strict=True)
         ]
-        evaluations = _evaluate("ensemble", ensemble.score, dataset, progress)
+        evaluations = _evaluate("ensemble", ensemble, dataset, progress)
         save_evaluation(new, evaluations["test"])
         document = {
             "dataset": dataset.name,
@@ -64,12 +64,14 @@ def _load_member(folder: Path, dataset: Dataset) -> SequenceRecommender:
     return member
 
 
-def _evaluate(name: str, scorer: Scorer, dataset: Dataset, progress: Progress) -> dict[Part, Evaluation]:
+def _evaluate(
+    name: str, model: SequenceRecommender | Ensemble, dataset: Dataset, progress: Progress
+) -> dict[Part, Evaluation]:
     evaluations: dict[Part, Evaluation] = {}
     for part in get_args(Part):
         targets = dataset.targets(part)
         with progress.steps(f"{part} {name}", len(targets)) as bar:
-            evaluations[part] = evaluate(scorer, targets, dataset, bar.advance)
+            evaluations[part] = evaluate(model.score, targets, dataset, bar.advance, model.read(targets, dataset))
     return evaluations
 
 

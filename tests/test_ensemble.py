@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from scipy.special import log_softmax
 from tiny import tiny_dataset
 
+from device_runner.user_features import UserFeature
 from edgerec.cli.main import main
 from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError, EdgeRecError
@@ -96,6 +97,18 @@ def test_members_that_do_not_fit_together_are_refused() -> None:
         Ensemble([untrained(0), untrained(1, split="other")])
     with pytest.raises(DataError, match=r"member 2 .* split tiny of 7 items, member 0 from tiny of 9"):
         Ensemble([untrained(0), untrained(1), untrained(2, items=7)])
+
+
+def test_members_are_told_the_same_of_the_user() -> None:
+    def told(length: int, *values: str) -> SequenceRecommender:
+        config = Model(encoder="mean", dim=4, max_history=length)
+        users = [UserFeature("gender", ITEMS + 1, values=values)]
+        return SequenceRecommender(config, ITEMS, "tiny", user_features=users)
+
+    assert Ensemble([told(5, "F", "M"), told(5, "F", "M")]).score(HISTORIES).shape == (3, ITEMS + 1)
+    for other in (told(5, "M", "F"), told(6, "F", "M"), untrained(0)):
+        with pytest.raises(DataError, match=r"member 1 .* other model\.user_features"):
+            Ensemble([told(5, "F", "M"), other])
 
 
 def test_a_folder_without_ensemble_or_with_a_damaged_one_is_told(tmp_path: Path, models: list[Path]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from device_runner import EdgeRecError
+from edgerec.data.dataset import Dataset, Targets
 from edgerec.errors import DataError
 from edgerec.recommenders.recommender import SequenceRecommender
 
@@ -17,7 +18,7 @@ ENSEMBLE = "ensemble.json"
 class Ensemble:
     """Scores by the mean of its members' log-probabilities, a geometric mean of what they predict.
 
-    Members may differ in encoder, size and ``max_history``.
+    Members may differ in encoder, size and, unless they have user features, ``max_history``.
 
     Attributes:
         members: two or more recommenders.
@@ -25,7 +26,8 @@ class Ensemble:
         split_fingerprint: of the data set that all members are trained on.
 
     Raises:
-        DataError: fewer than two members, or members of different splits or catalogues.
+        DataError: fewer than two members, members of different splits or catalogues, or that are told different things
+            of the user.
     """
 
     def __init__(self, members: Sequence[SequenceRecommender]) -> None:
@@ -40,6 +42,11 @@ class Ensemble:
                     f"member {number} of the ensemble is made from split {member.split_fingerprint} of "
                     f"{member.items:,} items, member 0 from {first.split_fingerprint} of {first.items:,}; train all on "
                     "one data set"
+                )
+            if _told(member) != _told(first):
+                raise DataError(
+                    f"member {number} of the ensemble has other model.user_features than member 0, or another "
+                    "model.max_history with them; train all with the same"
                 )
         self.members = list(members)
         self.items = first.items
@@ -57,6 +64,10 @@ class Ensemble:
             mean[:, 1:] += tf.nn.log_softmax(member.score(histories)[:, 1:]).numpy()
         mean /= len(self.members)
         return mean
+
+    def read(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]:
+        """The targets' histories as every member reads them."""
+        return self.members[0].read(targets, dataset)
 
     def save(self, folder: Path) -> None:
         """Write ``ensemble.json`` and every member's model folder, ``members/0`` and so on."""
@@ -81,6 +92,10 @@ class Ensemble:
         except (ValueError, KeyError, TypeError):
             raise EdgeRecError(f"{folder / ENSEMBLE}: damaged; make it again with: edgerec ensemble") from None
         return cls([SequenceRecommender.load(folder / name) for name in names])
+
+
+def _told(member: SequenceRecommender) -> list[object]:
+    return [*member.user_features, member.config.max_history] if member.user_features else []
 
 
 def is_ensemble(folder: Path) -> bool:
