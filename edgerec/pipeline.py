@@ -20,7 +20,7 @@ from converters.verify import Verification
 from device_runner import Recommender
 from device_runner.backends import installed_backends
 from device_runner.bench import bench
-from device_runner.bundle import CARD, Contract
+from device_runner.bundle import Contract
 from device_runner.ranking import overlap
 from edgerec.artifact import fingerprint, is_current, new_folder, write_file
 from edgerec.baselines import BASELINES
@@ -38,7 +38,7 @@ from edgerec.pruning.magnitude import MagnitudePruner, sparsity
 from edgerec.recipe import Recipe, dump_recipe
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.recommender import left_pad
-from edgerec.report.build import write_report
+from edgerec.report.build import PAGES, write_report
 from edgerec.training import train, training_batches
 
 # The float bundle of the model before pruning, made to show what pruning changes.
@@ -51,8 +51,8 @@ KERAS = ("keras", "keras-pruned")
 class Run:
     """A recipe and the folder of its artifacts.
 
-    ``dataset/``, ``trained/``, ``pruned/`` and one folder a bundle under ``bundles/``, then ``report.json`` and
-    ``report.html``; ``logs/`` is for TensorBoard. Every method makes what it needs first.
+    ``dataset/``, ``trained/``, ``pruned/`` and one folder a bundle under ``bundles/``, then ``report.json``,
+    ``report.html`` and the card; ``logs/`` is for TensorBoard. Every method makes what it needs first.
     """
 
     recipe: Recipe
@@ -122,7 +122,7 @@ class Run:
         return made
 
     def report(self) -> dict[str, Any]:
-        """Write ``report.json``, ``report.html`` and ``MODEL_CARD.md``, and return the report."""
+        """Write ``report.json``, ``report.html``, and ``MODEL_CARD.md`` with ``curves.svg``; return the report."""
         path = self.folder / "report.json"
         bundles = self.bundles
         hashes = [hashlib.sha256(bundle.read_bytes()).hexdigest() for bundle in bundles.values()]
@@ -130,7 +130,7 @@ class Run:
             [hashes, device_runner.__version__, self.recipe.report.model_dump(), self.recipe.gate.model_dump()]
         )
         old = json.loads(path.read_text()) if path.is_file() else {}
-        if old.get("made_from") == key and all((self.folder / name).is_file() for name in ("report.html", CARD)):
+        if old.get("made_from") == key and all((self.folder / name).is_file() for name in PAGES):
             report = old
             self.progress.say("everything is up to date")
         else:

@@ -24,6 +24,12 @@ def test_the_page_shows_the_learning_curves_with_the_epoch_that_was_kept(report:
         assert f"{stage}: kept, epoch {log['best_epoch']}" in svg
 
 
+def test_the_card_shows_the_curves_beside_it(small_run: Run, report: dict) -> None:
+    assert "](curves.svg)" in (small_run.folder / "MODEL_CARD.md").read_text()
+    assert (small_run.folder / "curves.svg").read_text() == learning_curves(report)
+    assert 'xmlns="http://www.w3.org/2000/svg"' in learning_curves(report)
+
+
 @pytest.mark.parametrize("change", ["loss", "ndcg@10", "best_epoch"])
 def test_the_curves_are_those_of_the_report(report: dict, change: str) -> None:
     other = copy.deepcopy(report)

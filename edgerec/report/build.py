@@ -1,4 +1,4 @@
-"""Writes ``report.json``, ``report.html`` and ``MODEL_CARD.md``."""
+"""Writes ``report.json``, ``report.html``, and ``MODEL_CARD.md`` with its ``curves.svg``."""
 
 import json
 from importlib import resources
@@ -13,8 +13,8 @@ from edgerec.report import plots
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
     """Write page, card and JSON; the JSON last, as it is what says that the report is done."""
-    write_file(folder / "report.html", render_html(report))
-    write_file(folder / "MODEL_CARD.md", render_card(report))
+    for name, render in PAGES.items():
+        write_file(folder / name, render(report))
     write_file(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -37,6 +37,10 @@ def render_card(report: dict[str, Any]) -> str:
     """The model card, Markdown, all of it from the report."""
     files = [v for v in report["variants"] if v["file"]]
     return _environment(autoescape=False).from_string(_text("card.md")).render(report=report, files=files)
+
+
+# What a report has beside its JSON; the card shows the curves.
+PAGES = {"report.html": render_html, "MODEL_CARD.md": render_card, "curves.svg": plots.learning_curves}
 
 
 def _environment(autoescape: bool) -> jinja2.Environment:
