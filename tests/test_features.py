@@ -8,7 +8,7 @@ import pytest
 from edgerec.cli.main import main
 from edgerec.data.dataset import Dataset
 from edgerec.data.describe import describe
-from edgerec.data.features import fit_feature, guess_kind
+from edgerec.data.features import encode_features, fit_feature, guess_kind
 from edgerec.data.prepare import prepare
 from edgerec.errors import DataError
 from edgerec.pipeline import Run
@@ -22,30 +22,31 @@ def column(*values: str | None) -> pd.Series:
 def test_numbers_are_standardised_with_the_training_rows_mean_and_deviation() -> None:
     feature = fit_feature("price", "numeric", column("1", "3", None, "soon", "inf"))
     assert (feature.mean, feature.std, feature.missing) == (2, 1, 0.6)
-    assert feature.encode(column("4", None, "x", "nan")).tolist() == [2, 0, 0, 0]
+    assert feature.scale(column("4", None, "x", "nan")).tolist() == [2, 0, 0, 0]
 
 
 def test_a_constant_or_absent_number_does_no_harm() -> None:
-    assert fit_feature("p", "numeric", column("5", "5")).encode(column("5", "6")).tolist() == [0, 1]
-    assert fit_feature("p", "numeric", column(None, None)).encode(column("5")).tolist() == [5]
+    assert fit_feature("p", "numeric", column("5", "5")).scale(column("5", "6")).tolist() == [0, 1]
+    assert fit_feature("p", "numeric", column(None, None)).scale(column("5")).tolist() == [5]
 
 
 def test_categories_are_coded_by_frequency_and_the_unknown_is_zero() -> None:
     feature = fit_feature("brand", "categorical", column("b", "a", "b", None, " a ", "c", ""))
     assert feature.vocabulary == ["a", "b", "c"]
-    assert feature.encode(column("b", "new", None, "a")).tolist() == [2, 0, 0, 1]
+    encoded = encode_features([feature], pd.DataFrame({"brand": column("b", "new", None, "a")}))
+    assert encoded.codes.tolist() == [[2], [0], [0], [1]]
 
 
-def test_several_values_are_several_ones() -> None:
-    feature = fit_feature("genres", "multi", column("War|Drama", "Drama", None))
-    assert feature.vocabulary == ["Drama", "War"]
-    # Column 0 says that no value is known.
-    assert feature.encode(column("War|New", "New", None, "Drama|War")).tolist() == [
-        [0, 0, 1],
-        [1, 0, 0],
-        [1, 0, 0],
-        [0, 1, 1],
-    ]
+def test_several_values_are_several_codes_of_one_joint_vocabulary() -> None:
+    brand = fit_feature("brand", "categorical", column("own", None, None))
+    genres = fit_feature("genres", "multi", column("War|Drama", "Drama", None))
+    assert genres.vocabulary == ["Drama", "War"]
+    table = pd.DataFrame(
+        {"genres": column("War|New", "New", None, "Drama|War"), "brand": column("own", "x", None, "own")}
+    )
+    encoded = encode_features([brand, genres], table)
+    assert encoded.codes.tolist() == [[1, 3, 0], [0, 0, 0], [0, 0, 0], [1, 2, 3]]
+    assert (encoded.codes_used, encoded.numbers.shape) == (4, (4, 0))
 
 
 def test_a_kind_is_guessed_from_the_values() -> None:
@@ -78,11 +79,11 @@ def test_feature_tables_are_joined_and_learned_from_training_rows(dataset: Datas
     genres, year = dataset.features("items")
     assert (genres.kind, genres.vocabulary) == ("multi", ["Drama", "War"])  # item 4 is in no training part
     assert (year.kind, year.mean) == ("numeric", 2000)
-    encoded = genres.encode(dataset.item_table["genres"])
-    assert encoded.shape == (dataset.items, 3)
+    encoded = encode_features([genres, year], dataset.item_table)
+    assert (encoded.codes.shape, encoded.codes_used) == ((dataset.items, 2), 3)
     (age,) = dataset.features("users")
     assert (age.mean, age.missing) == (30, pytest.approx(1 / 3))
-    assert np.isfinite(age.encode(dataset.user_table["age"])).all()
+    assert np.isfinite(age.scale(dataset.user_table["age"])).all()
 
 
 def test_an_unknown_feature_column_is_told(dataset: Dataset, tmp_path: Path) -> None:

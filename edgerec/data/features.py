@@ -41,26 +41,10 @@ class Feature:
         """The categories in one cell of the table, none where it is missing."""
         return _parts(cell, self.separator if self.kind == "multi" else None)
 
-    def encode(self, values: pd.Series) -> np.ndarray:
-        """Codes or scaled values of a column.
-
-        Returns:
-            ``categorical``: int32 [n]; ``multi``: float32 [n, 1 + vocabulary], 1 where a value is present, column 0
-            where none is known; ``numeric``: float32 [n], (value - mean) / std, 0 where missing.
-        """
-        if self.kind == "numeric":
-            numbers = _numbers(values)
-            return np.where(np.isfinite(numbers), (numbers - self.mean) / self.std, 0.0).astype(np.float32)
-        code = {value: place for place, value in enumerate(self.vocabulary, 1)}
-        if self.kind == "categorical":
-            codes = [code.get(value.strip(), UNKNOWN) if isinstance(value, str) else UNKNOWN for value in values]
-            return np.array(codes, np.int32)
-        encoded = np.zeros((len(values), 1 + len(code)), np.float32)
-        for line, value in zip(encoded, values, strict=True):
-            for part in self.values(value):
-                line[code.get(part, UNKNOWN)] = 1
-            line[UNKNOWN] = not line[1:].any()
-        return encoded
+    def scale(self, values: pd.Series) -> np.ndarray:
+        """Values of a numeric column, float32 [n]: (value - mean) / std, 0 where missing or no finite number."""
+        numbers = _numbers(values)
+        return np.where(np.isfinite(numbers), (numbers - self.mean) / self.std, 0.0).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -105,7 +89,7 @@ def encode_features(features: Sequence[Feature], table: pd.DataFrame) -> Encoded
     for feature in features:
         column = table[feature.name]
         if feature.kind == "numeric":
-            numbers.append(feature.encode(column)[:, None])
+            numbers.append(feature.scale(column)[:, None])
             continue
         place = {value: first + code for code, value in enumerate(feature.vocabulary, 1)}
         found = [[place[value] for value in feature.values(cell) if value in place] for cell in column]
