@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tf_keras as keras
 
 import device_runner
@@ -16,16 +17,17 @@ from converters.bundle_writer import with_facts
 from converters.convert import Converted, Vocabulary, convert
 from converters.serving import save_serving_model
 from converters.sizes import bundle_sizes
-from converters.verify import Verification
+from converters.verify import Verification, top_rows_excluding
 from device_runner import Recommender
 from device_runner.backends import installed_backends
 from device_runner.bench import bench
 from device_runner.bundle import Contract
 from device_runner.ranking import overlap
-from edgerec.artifact import fingerprint, is_current, new_folder, write_file
+from edgerec.artifact import file_fingerprint, fingerprint, is_current, new_folder, write_file
 from edgerec.baselines import BASELINES
 from edgerec.cluster import Workers, loss_of_workers
 from edgerec.data.dataset import Dataset, Targets
+from edgerec.data.new_items import read_new_items
 from edgerec.data.prepare import prepare
 from edgerec.data.source import source_fingerprint
 from edgerec.errors import ClusterError, DataError, GateError
@@ -102,8 +104,19 @@ class Run:
         return folder
 
     @cached_property
+    def new_items(self) -> pd.DataFrame | None:
+        """The items that are appended to what is exported, if any."""
+        path = self.recipe.convert.new_items
+        if path is None:
+            return None
+        known, features = list(self.dataset.item_table["item_id"]), self.recipe.model.item_features
+        new = read_new_items(self.recipe.data, path, known, features, self.progress.say)
+        return None if new.empty else new
+
+    @cached_property
     def bundles(self) -> dict[str, Path]:
         """The bundle files by variant: every scheme of the recipe, and the unpruned model in float32."""
+        appended = None if self.new_items is None else file_fingerprint(Path(str(self.recipe.convert.new_items)))
         variants: dict[str, tuple[str, Path, str]] = {
             scheme: (scheme, self.pruned, self._pruned_key) for scheme in self.recipe.convert.schemes
         }
@@ -114,7 +127,7 @@ class Run:
             folder = self.folder / "bundles" / variant
             key = fingerprint(
                 [model_key, scheme, self.recipe.convert.model_dump(exclude={"schemes"}), self.recipe.report.histories,
-                 installed_backends()]
+                 installed_backends(), appended]
             )  # fmt: skip
             if not is_current(folder, key):
                 self._convert(scheme, model, variant, folder, key)
@@ -210,19 +223,28 @@ class Run:
 
     def _convert(self, scheme: str, model: Path, variant: str, folder: Path, key: str) -> None:
         self.progress.say(f"converting {variant}")
-        dataset, recommender = self.dataset, SequenceRecommender.load(model).folded()
+        dataset, recommender = self.dataset, SequenceRecommender.load(model)
+        table, appended = dataset.item_table, self.new_items
+        if appended is None:
+            recommender = recommender.folded()
+        else:
+            vectors = SequenceRecommender.load(self.trained).new_item_vectors(appended)
+            recommender = recommender.folded(vectors)
+            table = pd.concat([table, appended])
         contract = Contract(
             max_history=recommender.config.max_history,
             max_exclude=self.recipe.convert.max_exclude or 4 * recommender.config.max_history,
-            top_k=min(self.recipe.convert.top_k, dataset.items),
-            items=dataset.items,
+            top_k=min(self.recipe.convert.top_k, recommender.items),
+            items=recommender.items,
             state=recommender.state_size or 0,
         )
         targets = dataset.targets("test")
         sample = targets.sample(self.recipe.report.histories, seed=0)
         padded = left_pad(recommender.read(sample, dataset), contract.max_history)
         padded = np.pad(padded, ((0, 0), (contract.max_history - padded.shape[1], 0)))
-        table = dataset.item_table
+        if appended is not None:  # some histories end with one of them
+            ends = padded[::10, -1]
+            ends[:] = dataset.items + 1 + np.arange(len(ends)) % len(appended)
         vocabulary = Vocabulary(list(table["item_id"]), list(table["title"]) if "title" in table else None)
         with new_folder(folder, key) as new:
             saved_model = new / "saved_model"
@@ -232,8 +254,16 @@ class Run:
                 "edgerec": device_runner.__version__,
                 "exclude_history": dataset.exclude_seen,
                 "user_features": [asdict(feature) for feature in recommender.user_features],
+                "new_items": recommender.items - dataset.items,
             }
             reference = recommender.score(list(padded))
+            if appended is not None:
+                share = float((top_rows_excluding(reference, padded) > dataset.items).mean())
+                bare = np.count_nonzero(~vectors.any(1))
+                self.progress.say(
+                    f"{len(appended):,} new items ({bare:,} without a known feature) take {share:.1%} of the places of "
+                    "top-10 lists"
+                )
             converted = convert(
                 saved_model, scheme, contract, self.recipe.data.name, vocabulary, padded, reference, facts
             )

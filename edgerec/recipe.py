@@ -184,6 +184,11 @@ class Convert(Section):
     schemes: list[Scheme] = ["float32", "float16", "int8"]
     top_k: int = Field(50, ge=1, description="K, items returned by the graph")
     max_exclude: int | None = Field(None, ge=1, description="E, exclusions in the graph; default: 4 max_history")
+    new_items: str | None = Field(
+        None,
+        description="table in the form of [data] items: items that came after training get a vector by their "
+        "model.item_features, and a place behind the others",
+    )
 
     @model_validator(mode="after")
     def _schemes_once(self) -> "Convert":
@@ -215,6 +220,12 @@ class Recipe(Section):
     convert: Convert = Convert()
     gate: Gate = Gate()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _new_items_have_features(self) -> "Recipe":
+        if self.convert.new_items is not None and not self.model.item_features:
+            raise ValueError("convert.new_items needs model.item_features: new items are known by these alone")
+        return self
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -250,11 +261,11 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
     data = document.get("data")
-    if not isinstance(data, dict):
-        return
-    for table in (data, data.get("items"), data.get("users")):
-        if isinstance(table, dict) and isinstance(table.get("path"), str):
-            table["path"] = str(folder / table["path"])
+    tables = (data, data.get("items"), data.get("users")) if isinstance(data, dict) else ()
+    places = [*((table, "path") for table in tables), (document.get("convert"), "new_items")]
+    for table, key in places:
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = str(folder / table[key])
 
 
 def _override(document: dict[str, Any], override: str) -> None:

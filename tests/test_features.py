@@ -8,7 +8,7 @@ import pytest
 from edgerec.cli.main import main
 from edgerec.data.dataset import Dataset
 from edgerec.data.describe import describe
-from edgerec.data.features import encode_features, fit_feature, guess_kind
+from edgerec.data.features import OUTLIER, encode_features, fit_feature, guess_kind
 from edgerec.data.prepare import prepare
 from edgerec.errors import DataError
 from edgerec.pipeline import Run
@@ -22,7 +22,7 @@ def column(*values: str | None) -> pd.Series:
 def test_numbers_are_standardised_with_the_training_rows_mean_and_deviation() -> None:
     feature = fit_feature("price", "numeric", column("1", "3", None, "soon", "inf"))
     assert (feature.mean, feature.std, feature.missing) == (2, 1, 0.6)
-    assert feature.scale(column("4", None, "x", "nan")).tolist() == [2, 0, 0, 0]
+    assert feature.scale(column("4", None, "x", "nan", "1e300", "-70")).tolist() == [2, 0, 0, 0, OUTLIER, -OUTLIER]
 
 
 def test_a_constant_or_absent_number_does_no_harm() -> None:

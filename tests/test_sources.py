@@ -197,7 +197,7 @@ def test_item_tables_of_every_kind_are_text_with_lists_joined(kind: str, tmp_pat
         frame.to_parquet(path)
     else:
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    table, left_out = read_feature_table(FeatureTable(path=str(path), id="id", title="name"), "data.items")
+    table, left_out = read_feature_table(FeatureTable(path=str(path), id="id", title="name"), "data.items", ())
     assert left_out == 1
     assert list(table[ID]) == ["7", "8"]
     assert list(table["title"]) == ["x", ""]
@@ -208,7 +208,7 @@ def test_a_bad_line_of_a_json_item_table_is_told(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text('{"id": 1}\n{"id":\n')
     with pytest.raises(DataError, match=r"t\.jsonl: line 2: not JSON"):
-        read_feature_table(FeatureTable(path=str(path), id="id"), "data.items")
+        read_feature_table(FeatureTable(path=str(path), id="id"), "data.items", ())
 
 
 RATINGS = [("1", "10", "5", 3), ("1", "20", "3", 1), ("1", "30", "4", 2), ("1", "40", "1", 4), ("1", "50", "1", 5)]

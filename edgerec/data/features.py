@@ -13,6 +13,8 @@ from device_runner import EdgeRecError
 Kind = Literal["categorical", "multi", "numeric"]
 # Place 0 of every vocabulary: a value that is missing, or was not seen in training.
 UNKNOWN = 0
+# Scaled numbers are cut here: one item's would stretch the scale that all items share in a quantized table.
+OUTLIER = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,12 @@ class Feature:
         return _parts(cell, self.separator if self.kind == "multi" else None)
 
     def scale(self, values: pd.Series) -> np.ndarray:
-        """Values of a numeric column, float32 [n]: (value - mean) / std, 0 where missing or no finite number."""
+        """Values of a numeric column, float32 [n]: (value - mean) / std, cut at ``OUTLIER``; 0 where missing or no
+        finite number.
+        """
         numbers = _numbers(values)
-        return np.where(np.isfinite(numbers), (numbers - self.mean) / self.std, 0.0).astype(np.float32)
+        scaled = np.where(np.isfinite(numbers), (numbers - self.mean) / self.std, 0.0)
+        return np.clip(scaled, -OUTLIER, OUTLIER).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from edgerec.artifact import new_folder, write_file
 from edgerec.data.dataset import split_fingerprint
 from edgerec.data.engine import DuckEngine, Engine
 from edgerec.data.features import fit_feature, guess_kind
-from edgerec.data.source import ID, open_source, read_feature_table, require_columns, resolve_builtin
+from edgerec.data.source import ID, ITEM_COLUMNS, open_source, read_feature_table, require_columns, resolve_builtin
 from edgerec.errors import DataError
 from edgerec.recipe import Data, Recipe, Split
 
@@ -267,7 +267,7 @@ def _split(engine: Engine, split: Split, folder: Path) -> dict[str, Any]:
         from (select user_id, count(*) as n, min(part) as first_part from split group by user_id) as counted
         """,
     )
-    engine.write("select item_row, item_id, interactions from items order by item_row", folder / "items.parquet")
+    engine.write(f"select {', '.join(ITEM_COLUMNS)} from items order by item_row", folder / "items.parquet")
     engine.write(
         "select user_row, user_id, interactions, trained from users order by user_row", folder / "users.parquet"
     )
@@ -341,9 +341,7 @@ def _join_features(
     frame = pd.read_parquet(path)
     if table is None:
         return frame, []
-    features, left_out = read_feature_table(table, section)
-    clash = sorted(set(features.columns) & set(frame.columns))
-    features = features.rename(columns={name: f"feature_{name}" for name in clash})
+    features, left_out = read_feature_table(table, section, frame.columns)
     joined = frame.merge(features, how="left", left_on=key, right_on=ID, validate="one_to_one")
     matched = int(joined[ID].notna().sum())
     if left_out or matched < len(joined):

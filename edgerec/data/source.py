@@ -4,6 +4,7 @@ import csv
 import gzip
 import importlib.util
 import string
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,8 @@ from edgerec.recipe import Columns, Data, FeatureTable
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 # The id's column in a feature table that was read; no table's own column is called so.
 ID = "(id)"
+# Columns that the item table has from preparation.
+ITEM_COLUMNS = ("item_row", "item_id", "interactions")
 JSON_LINES = (".jsonl", ".ndjson")
 KNOWN = ".csv, .tsv, .jsonl, .ndjson (also .gz), .parquet or a folder of .parquet files"
 
@@ -190,10 +193,11 @@ def require_columns(table: Table, wanted: dict[str, str | None]) -> None:
             )
 
 
-def read_feature_table(table: FeatureTable, section: str) -> tuple[pd.DataFrame, int]:
+def read_feature_table(table: FeatureTable, section: str, taken: Collection[str]) -> tuple[pd.DataFrame, int]:
     """An item or user table as text: columns ``ID``, ``title`` (items) and the features, one line an id.
 
-    ``table.title`` is a column, or a template such as ``"{product_type} ({brand})"``.
+    ``table.title`` is a column, or a template such as ``"{product_type} ({brand})"``. A feature whose name is ``taken``
+    becomes ``feature_NAME``.
 
     Returns:
         The table and how many lines were left out because their id was missing or came before.
@@ -204,7 +208,7 @@ def read_feature_table(table: FeatureTable, section: str) -> tuple[pd.DataFrame,
     wanted.update({f"{section}.title": name for name in fields or filter(None, [table.title])})
     require_columns(opened, wanted)
     frame = _read_whole(opened)
-    kept = frame[frame[table.id].notna() & ~frame[table.id].duplicated()]
+    kept = frame[frame[table.id].fillna("").ne("") & ~frame[table.id].duplicated()]
     features = kept.drop(columns=[table.id])
     if table.title is not None:
         # Templates are for people: a missing part leaves no hole of the word <NA>.
@@ -218,6 +222,7 @@ def read_feature_table(table: FeatureTable, section: str) -> tuple[pd.DataFrame,
         )
         features = features.drop(columns=[table.title], errors="ignore")
         features = features.rename(columns={"title": "feature_title"}).assign(title=list(titles))
+    features = features.rename(columns={name: f"feature_{name}" for name in taken})
     return features.assign(**{ID: kept[table.id]}), len(frame) - len(kept)
 
 

@@ -33,18 +33,22 @@ def evaluate_bundle(
 ) -> Evaluation:
     """Evaluate a loaded bundle as ``evaluate`` does a scorer.
 
-    The lists are those that ``recommend`` would show; only the places behind them come from ``item_scores``.
+    The lists are those that ``recommend`` would show with the items that were appended at export excluded: no target is
+    one, and so figures of files with and without them compare. Only the places behind come from ``item_scores``.
 
     Raises:
         DataError: the bundle was trained on another split, or its vocabulary is not the data set's.
     """
     bundle = recommender.bundle
     check_split(bundle.path, bundle.manifest.get("dataset", {}).get("split_fingerprint"), dataset)
-    if bundle.items[1:] != list(dataset.item_table["item_id"]):
+    known = dataset.items + 1
+    appended = range(known, len(bundle.items))
+    expected = list(dataset.item_table["item_id"])
+    if bundle.items[1:known] != expected or len(appended) != bundle.manifest.get("new_items", 0):
         raise DataError(f"{bundle.path}: its items are not those of the data set {dataset.name}")
 
     def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack([recommender.item_scores(history.tolist()) for history in histories])
+        return np.stack([recommender.item_scores(history.tolist())[:known] for history in histories])
 
     names = [feature.name for feature in bundle.user_features]
     users = dataset.user_table[names].to_numpy(object)[targets.users]
@@ -55,7 +59,8 @@ def evaluate_bundle(
     by_score = evaluate(scores, targets, dataset, advance, read)
     top = np.zeros_like(by_score.top)
     for line, rows, history in zip(top, read, targets.histories, strict=True):
-        ids, _ = recommender.recommend_rows(rows.tolist(), history.tolist() if dataset.exclude_seen else (), TOP)
+        seen = history.tolist() if dataset.exclude_seen else ()
+        ids, _ = recommender.recommend_rows(rows.tolist(), [*seen, *appended], TOP)
         line[: len(ids)] = ids
     shown = top == targets.items[:, None]
     in_list = shown.any(1) & (targets.items > 0)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -143,16 +143,23 @@ class SequenceRecommender:
         # Not the table is cut: the file would hold it twice.
         return scores[:, : self.items + 1] if self.user_features else scores
 
-    def folded(self) -> "SequenceRecommender":
-        """The same recommender with its features added up in the item table: what is pruned and exported."""
-        if self._encoded is None:
+    def folded(self, new: np.ndarray | None = None) -> "SequenceRecommender":
+        """The same recommender with its features added up in the item table: what is exported.
+
+        Args:
+            new: vectors float32 [M, d] of new items, which get the rows N + 1 to N + M.
+        """
+        if self._encoded is None and new is None:
             return self
+        more = 0 if new is None else len(new)
         config = self.config.model_copy(update={"item_features": []})
-        plain = SequenceRecommender(config, self.items, self.split_fingerprint, user_features=self.user_features)
+        users = [replace(feature, first=feature.first + more) for feature in self.user_features]
+        plain = SequenceRecommender(config, self.items + more, self.split_fingerprint, user_features=users)
         for layer in self.network.layers:
             if layer.weights and layer is not self.item_table:
                 plain.network.get_layer(layer.name).set_weights(layer.get_weights())
-        plain.item_table.embeddings.assign(self.item_table.vectors())
+        items, values = tf.split(self.item_table.vectors(), [self.items + 1, -1])
+        plain.item_table.embeddings.assign(tf.concat([items, *([] if new is None else [new]), values], 0))
         return plain
 
     def new_item_vectors(self, table: pd.DataFrame) -> np.ndarray:
