@@ -123,25 +123,27 @@ class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
 
 
 class CausalAttention(keras.layers.Layer):  # type: ignore[misc]
-    """Scaled dot-product attention to real events at or before each query; has no weights of its own.
+    """Scaled dot-product attention to real events at or before each query, with a learned bias for each distance in
+    events between query and key (as Raffel et al. 2020, each distance by itself).
 
     ``query [B, Q, d], key [B, T, d], value [B, T, d], ids [B, T] -> [B, Q, d]`` with the Q last positions as queries
     (Q = T in training, 1 in serving).
     """
 
-    def __init__(self, heads: int, name: str) -> None:
+    def __init__(self, length: int, heads: int, name: str) -> None:
         super().__init__(name=name)
         self.heads = heads
+        self.distance_bias = self.add_weight(name="distance_bias", shape=(heads, length), initializer="zeros")
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         query, key, value, ids = inputs
         width = query.shape[-1] // self.heads
-        hidden = tf.expand_dims(ids <= 0, 1)
-        if query.shape[1] != 1:
-            # Counted from the input, though always 1..T: the converter would store a constant mask of T x T floats.
-            place = tf.cumsum(tf.cast(ids >= 0, tf.float32), axis=1)
-            hidden = tf.logical_or(hidden, tf.expand_dims(place, 1) > tf.expand_dims(place, 2))
+        # Counted from the input, though always 1..T: the converter would store constants of T x T.
+        place = tf.cumsum(tf.cast(ids[:1] >= 0, tf.int32), axis=1)
+        distance = tf.expand_dims(place[:, -1:] if query.shape[1] == 1 else place, 2) - tf.expand_dims(place, 1)
+        hidden = tf.logical_or(tf.expand_dims(ids <= 0, 1), distance < 0)
         bias = tf.expand_dims(tf.cast(hidden, tf.float32) * MASKED, 1)
+        bias += tf.gather(self.distance_bias, tf.maximum(distance[0], 0), axis=1)
         query, key, value = (self._split(x, width) for x in (query, key, value))
         weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) * width**-0.5 + bias)
         return self._join(tf.matmul(weights, value))

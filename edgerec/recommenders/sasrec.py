@@ -16,7 +16,7 @@ class AttentionMixer:
         self._query, self._key, self._value, self._out = (
             keras.layers.Dense(config.dim, name=f"{name}_{number}") for name in names
         )
-        self._attention = CausalAttention(config.heads, name=f"attention_{number}")
+        self._attention = CausalAttention(config.max_history, config.heads, name=f"attention_{number}")
         self._last = LastPosition(name=f"query_{number}_newest")
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
