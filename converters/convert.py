@@ -66,7 +66,7 @@ def convert(
             raise ConversionError(f"{scheme}: conversion failed: {error}")
         flatbuffer = flat.read_bytes()
         draft = Path(folder, "draft.tflite")
-        draft.write_bytes(bundle_bytes(flatbuffer, name, scheme, contract, vocabulary.items))
+        draft.write_bytes(bundle_bytes(flatbuffer, name, scheme, contract, vocabulary.items, facts=facts))
         verified = verify(draft, scheme, histories, reference)
         passed = {backend: v for backend, v in verified.items() if v.passed}
         if not passed:
@@ -94,7 +94,8 @@ def convert(
 def golden_cases(bundle: Path, backend: str, contract: Contract) -> list[dict[str, Any]]:
     """Made-up histories with the rows and scores that the file gives for them (no user's data in a bundle).
 
-    Lengths run from one event to more than the model reads. ``tolerance`` is for scores of other runtimes and
+    Lengths run from one event to more than the model reads; one case begins with user features, if there are any.
+    ``tolerance`` is for scores of other runtimes and
     processors, relative to the largest; ids must match where neighbouring scores differ by more.
     """
     recommender = Recommender.load(bundle, backend)
@@ -104,6 +105,8 @@ def golden_cases(bundle: Path, backend: str, contract: Contract) -> list[dict[st
         length = min(max(1, contract.max_history * 3 * number // (2 * GOLDEN_CASES - 2)), contract.items // 2)
         history = (1 + rng.permutation(contract.items)[:length]).tolist()
         exclude = history[-contract.max_exclude :]
+        if number == 1:
+            history = [feature.first for feature in recommender.bundle.user_features] + history
         ids, scores = recommender.recommend_rows(history, exclude, TOP)
         cases.append(
             {

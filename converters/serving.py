@@ -16,6 +16,8 @@ EXCLUDED = -1e9
 class ServingModule(tf.Module):  # type: ignore[misc]
     """``history`` and ``exclude`` in; ``ids``, ``scores`` and ``item_scores`` out, with static shapes for batch 1.
 
+    ``history`` may begin with rows of the user's features, which stand behind all items; ``exclude`` holds items only.
+
     A recurrent recommender (``contract.state``) has two signatures more: ``advance``, ``state [1, S]`` and
     ``item [1]`` in, ``state [1, S]`` out, and ``recommend_from_state`` with ``state`` in place of ``history``.
     """

@@ -1,5 +1,6 @@
 """``edgerec-device``: the commands that run on the device."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from device_runner.command import CONTEXT, Group, json_option, print_json
 from device_runner.errors import HistoryError
 from device_runner.history import read_history
 from device_runner.recommender import Recommender
+from device_runner.user_features import user_rows
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 BACKEND = click.option(
@@ -75,11 +77,8 @@ def recommend(
     """
     history = read_history(history_path)
     recommender = Recommender.load(model, backend, threads)
-    try:
-        known = dict(_name_and_value(text) for text in user)
-        found = recommender.recommend(history, k, exclude, None if keep_seen is None else not keep_seen, known)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--user") from None
+    known = _known(user, recommender.bundle)
+    found = recommender.recommend(history, k, exclude, None if keep_seen is None else not keep_seen, known)
     if as_json:
         print_json(
             {
@@ -100,11 +99,23 @@ def recommend(
         click.echo(f"{place:>3}  {entry.score:>8.3f}  {entry.item:<12}  {entry.title}".rstrip())
 
 
-def _name_and_value(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"{text!r} is not NAME=VALUE")
-    return name, value
+def _known(options: Sequence[str], bundle: Bundle) -> dict[str, str]:
+    """What the options ``--user`` say; a value that the model does not know is told."""
+    known = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{option!r} is not NAME=VALUE", param_hint="--user")
+        known[name] = value
+    try:
+        user_rows(bundle.user_features, known)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--user") from None
+    for feature in bundle.user_features:
+        if feature.name in known and feature.row_of(known[feature.name]) is None:
+            shown = f"{feature.name}={known[feature.name]}"
+            click.echo(f"{shown} is not known to the model and was skipped; it knows {feature.describe()}.", err=True)
+    return known
 
 
 @main.command()
@@ -126,7 +137,8 @@ def bench(model: Path, history_paths: tuple[Path, ...], runs: int, backend: str,
         histories = [read_history(path) for path in history_paths]
     else:
         bundle = Bundle.read(model)
-        histories = [[bundle.items[row] for row in case["history"]] for case in bundle.golden()]
+        rows = [[row for row in case["history"] if row <= bundle.contract.items] for case in bundle.golden()]
+        histories = [[bundle.items[row] for row in history] for history in rows]
     histories = [history for history in histories if history]
     if not histories:
         raise HistoryError("no event to measure with; give --history FILE")
@@ -182,8 +194,7 @@ def _facts(bundle: Bundle) -> list[tuple[str, Any]]:
     if contract.state:
         facts.append(("state", f"{contract.state} floats: one step a new event for who keeps them"))
     for feature in bundle.user_features:
-        values = ", ".join(feature.values[:5]) + (", …" if len(feature.values) > 5 else "")
-        facts.append(("user", f"{feature.name}: {values or f'a number, {feature.rows} ranges'}"))
+        facts.append(("user", f"{feature.name}: {feature.describe()}"))
     for name, result in bundle.runtimes.items():
         facts.append(("verified on", f"{name} {result['version']}: top-10 overlap with Keras {result['overlap@10']}"))
     dataset = manifest.get("dataset", {})

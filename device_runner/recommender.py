@@ -90,7 +90,8 @@ class Recommender:
         """The ``k`` best items after ``history``.
 
         Args:
-            history: raw item ids, oldest first. The model reads the last ``max_history`` known ones; ids that are
+            history: raw item ids, oldest first. The model reads the last known ones, up to ``max_history`` with the
+                known values of ``user``; ids that are
                 not in the catalogue are skipped and counted.
             k: how many; the list is shorter only when fewer items remain.
             exclude: raw ids never to return.
@@ -148,7 +149,7 @@ class Recommender:
         self, state: np.ndarray, k: int = 10, exclude: Iterable[str] | None = None
     ) -> Recommendations:
         """The ``k`` best items after a kept state; ``exclude`` should hold the history's ids where it should not be
-        recommended again. A new state gives the most popular items.
+        recommended again. A new state of an unknown user gives the most popular items.
 
         Raises:
             ValueError: the state has not the shape of this model's.
@@ -253,7 +254,11 @@ class Recommender:
 
     def _check_shapes(self) -> None:
         contract = self.bundle.contract
-        out = self._after(())(())
+        last = contract.items + sum(feature.rows for feature in self.bundle.user_features)
+        try:
+            out = self._after([last])(())
+        except (RuntimeError, ValueError) as error:
+            raise BundleError(f"{self.bundle.path}: the model fails on row {last}, its last ({error})") from None
         expected = {
             "ids": (1, contract.top_k),
             "scores": (1, contract.top_k),

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 
@@ -28,14 +29,25 @@ class UserFeature:
 
     def row_of(self, value: object) -> int | None:
         """The row of a value (a text, or a number for a numeric feature); ``None`` where it is absent or not known."""
+        if value is None:
+            return None
         if self.values:
-            text = str(value).strip()
-            return self.first + self.values.index(text) if text in self.values else None
+            return self._row_of_value.get(str(value).strip())
         try:
             number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         return None if math.isnan(number) else self.first + bisect_right(self.edges, number)
+
+    @cached_property
+    def _row_of_value(self) -> dict[str, int]:
+        return {value: row for row, value in enumerate(self.values, self.first)}
+
+    def describe(self) -> str:
+        """Its values in words, for people."""
+        if self.values:
+            return ", ".join(self.values[:5]) + (", …" if len(self.values) > 5 else "")
+        return f"a number, {self.rows} ranges"
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "UserFeature":
@@ -46,11 +58,13 @@ class UserFeature:
         """
         name, first = entry["name"], entry["first"]
         values, edges = tuple(entry["values"]), tuple(entry["edges"])
-        numbers = all(isinstance(edge, int | float) for edge in edges)
-        if not isinstance(name, str) or not isinstance(first, int) or not numbers or (values and edges):
+        if not isinstance(name, str) or not isinstance(first, int) or (values and edges):
             raise ValueError(f"the user feature {name!r}")
         if not all(isinstance(value, str) for value in values):
             raise ValueError(f"the values of the user feature {name!r}")
+        numbers = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in edges)
+        if not numbers or list(edges) != sorted(set(edges)):
+            raise ValueError(f"the edges of the user feature {name!r}")
         return cls(name, first, values, edges)
 
 

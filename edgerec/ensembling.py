@@ -1,12 +1,11 @@
 """From trained models to an ensemble's folder, measured beside its members."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from edgerec.artifact import fingerprint, new_folder, write_file
+from edgerec.artifact import new_folder, write_file
 from edgerec.data.dataset import Dataset, Part
 from edgerec.errors import DataError
 from edgerec.evaluation.device import check_split
@@ -32,9 +31,8 @@ def make_ensemble(models: Sequence[Path], dataset: Dataset, folder: Path, progre
     if folder.exists() and not is_ensemble(folder):
         raise DataError(f"{folder}: exists and is no ensemble, so it is not overwritten; choose another folder")
     ensemble = Ensemble([_load_member(model, dataset) for model in models])
-    made_from = fingerprint([dataset.split_fingerprint, [_content(model) for model in models]])
     # Resolved, as the folder may be "." or a link.
-    with new_folder(folder.resolve(), made_from) as new:
+    with new_folder(folder.resolve(), dataset.split_fingerprint) as new:
         ensemble.save(new)
         members = [
             _figures(str(model), _evaluate(str(model), member, dataset, progress))
@@ -77,8 +75,3 @@ def _evaluate(
 
 def _figures(name: str, evaluations: dict[Part, Evaluation]) -> dict[str, Any]:
     return {"model": name, **{part: evaluation.quality() for part, evaluation in evaluations.items()}}
-
-
-def _content(model: Path) -> list[str]:
-    """Hashes of a model's configuration and weights."""
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(model.glob("model.*"))]

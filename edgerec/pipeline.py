@@ -30,6 +30,7 @@ from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.new_items import read_new_items
 from edgerec.data.prepare import prepare
 from edgerec.data.source import source_fingerprint
+from edgerec.data.user_features import users_of
 from edgerec.errors import ClusterError, DataError, GateError
 from edgerec.evaluation.device import evaluate_bundle
 from edgerec.evaluation.lists import list_figures
@@ -41,7 +42,7 @@ from edgerec.recipe import Recipe, dump_recipe
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.recommender import left_pad
 from edgerec.report.build import PAGES, write_report
-from edgerec.training import train, training_batches
+from edgerec.training import steps_of_epoch, train
 
 # The float bundle of the model before pruning, made to show what pruning changes.
 UNPRUNED = "unpruned-float32"
@@ -109,7 +110,8 @@ class Run:
         path = self.recipe.convert.new_items
         if path is None:
             return None
-        known, features = list(self.dataset.item_table["item_id"]), self.recipe.model.item_features
+        known, names = list(self.dataset.item_table["item_id"]), self.recipe.model.item_features
+        features = [feature for feature in self.dataset.features("items") if feature.name in names]
         new = read_new_items(self.recipe.data, path, known, features, self.progress.say)
         return None if new.empty else new
 
@@ -202,9 +204,7 @@ class Run:
             config = config.model_copy(
                 update={"epochs": prune.epochs, "patience": prune.epochs, "learning_rate": prune.learning_rate}
             )
-            histories = self.dataset.training_histories()
-            steps = len(training_batches(histories, recommender.config.max_history, config.batch, config.seed, 1))
-            pruner = MagnitudePruner(recommender, prune, steps)
+            pruner = MagnitudePruner(recommender, prune, steps_of_epoch(recommender, self.dataset, config))
         # Named for what is trained: another recipe in the same folder does not go on from these.
         checkpoints = self.folder / "checkpoints" / f"{title}-{key}"
         logs = self.folder / "logs" / title
@@ -228,8 +228,7 @@ class Run:
         if appended is None:
             recommender = recommender.folded()
         else:
-            vectors = SequenceRecommender.load(self.trained).new_item_vectors(appended)
-            recommender = recommender.folded(vectors)
+            recommender = recommender.folded(SequenceRecommender.load(self.trained).new_item_vectors(appended))
             table = pd.concat([table, appended])
         contract = Contract(
             max_history=recommender.config.max_history,
@@ -245,7 +244,7 @@ class Run:
         if appended is not None:  # some histories end with one of them
             ends = padded[::10, -1]
             ends[:] = dataset.items + 1 + np.arange(len(ends)) % len(appended)
-        vocabulary = Vocabulary(list(table["item_id"]), list(table["title"]) if "title" in table else None)
+        vocabulary = Vocabulary(list(table["item_id"]), list(table["title"].fillna("")) if "title" in table else None)
         with new_folder(folder, key) as new:
             saved_model = new / "saved_model"
             save_serving_model(recommender, contract, saved_model)
@@ -259,11 +258,7 @@ class Run:
             reference = recommender.score(list(padded))
             if appended is not None:
                 share = float((top_rows_excluding(reference, padded) > dataset.items).mean())
-                bare = np.count_nonzero(~vectors.any(1))
-                self.progress.say(
-                    f"{len(appended):,} new items ({bare:,} without a known feature) take {share:.1%} of the places of "
-                    "top-10 lists"
-                )
+                self.progress.say(f"{len(appended):,} new items take {share:.1%} of the places of top-10 lists")
             converted = convert(
                 saved_model, scheme, contract, self.recipe.data.name, vocabulary, padded, reference, facts
             )
@@ -362,8 +357,10 @@ class Run:
         recommender = Recommender.load(list(bundles.values())[-1])
         sample = targets.sample(self.recipe.report.examples, seed=1)
         examples = []
-        for user, history in zip(sample.users, sample.histories, strict=True):
-            found = recommender.recommend([ids[row] for row in history], exclude_history=self.dataset.exclude_seen)
+        told = users_of(recommender.bundle.user_features, self.dataset.user_table.iloc[sample.users])
+        for user, history, known in zip(sample.users, sample.histories, told, strict=True):
+            items = [ids[row] for row in history]
+            found = recommender.recommend(items, exclude_history=self.dataset.exclude_seen, user=known)
             examples.append(
                 {
                     "user": users[user],

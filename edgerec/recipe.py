@@ -141,11 +141,14 @@ class Model(Section):
     )
 
     @model_validator(mode="after")
-    def _heads_divide_dim(self) -> "Model":
+    def _parts_fit(self) -> "Model":
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
         if len(self.user_features) >= self.max_history:
             raise ValueError(f"{len(self.user_features)} user features leave no place in max_history")
+        for names in (self.item_features, self.user_features):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"a feature is named twice: {', '.join(twice)}")
         return self
 
 
@@ -222,7 +225,11 @@ class Recipe(Section):
     report: Report = Report()
 
     @model_validator(mode="after")
-    def _new_items_have_features(self) -> "Recipe":
+    def _features_have_tables(self) -> "Recipe":
+        if self.data.source in ("table", "sql"):  # the others have them
+            for name, table in (("item", self.data.items), ("user", self.data.users)):
+                if getattr(self.model, f"{name}_features") and table is None:
+                    raise ValueError(f"model.{name}_features are columns of [data] {name}s, which the recipe lacks")
         if self.convert.new_items is not None and not self.model.item_features:
             raise ValueError("convert.new_items needs model.item_features: new items are known by these alone")
         return self

@@ -99,8 +99,21 @@ def _told_windows(
     histories: list[np.ndarray], users: list[np.ndarray], length: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     for history, rows in zip(histories, users, strict=True):
+        if len(history) == 1 and len(rows):
+            yield np.concatenate([rows, history])
         for window in _windows(history, length - len(rows), rng):
             yield window if rng.random() < UNTOLD else np.concatenate([rows, window])
+
+
+def told_users(recommender: SequenceRecommender, dataset: Dataset) -> list[np.ndarray] | None:
+    """Rows of all users' features, ``None`` for a model that is told none."""
+    return encode_users(recommender.user_features, dataset.user_table) if recommender.user_features else None
+
+
+def steps_of_epoch(recommender: SequenceRecommender, dataset: Dataset, config: Train) -> int:
+    """How many batches an epoch has; the windows drawn vary it by a few."""
+    histories, users = dataset.training_histories(), told_users(recommender, dataset)
+    return len(training_batches(histories, recommender.config.max_history, config.batch, config.seed, 1, users))
 
 
 def train(
@@ -134,8 +147,8 @@ def train(
     tf.keras.utils.set_random_seed(config.seed + workers.index)  # each its own dropout and negatives
     histories = dataset.training_histories()
     length = recommender.config.max_history
-    users = encode_users(recommender.user_features, dataset.user_table) if recommender.user_features else None
-    steps = len(training_batches(histories, length, config.batch, config.seed, 1, users))
+    users = told_users(recommender, dataset)
+    steps = steps_of_epoch(recommender, dataset, config)
     with workers.strategy.scope():
         optimizer = keras.optimizers.Adam(LearningRate(config.learning_rate, steps * config.epochs, config.steady))
         optimizer.build(network.trainable_variables)

@@ -127,8 +127,33 @@ def test_a_table_that_does_not_do_is_told_before_anything_is_trained(purchases: 
     assert not (run.folder / "trained").exists()
     known.head(4).to_csv(path, index=False)
     assert run.new_items is None  # all are in the catalogue by now, which is no mistake
-    known.head(4).assign(product_id=["a", None, "a", ""]).to_csv(path, index=False)
+    lines = known.head(5).assign(product_id=["a", None, "a", "", "bare"])
+    lines.loc[4, FEATURES] = "never heard of"
+    lines.to_csv(path, index=False)
     assert list(Run(run.recipe, run.folder, Progress()).new_items["item_id"]) == ["a"]
+
+
+@pytest.mark.slow
+def test_a_table_without_titles_does_too(longer_run: Run, tmp_path: Path) -> None:
+    """Also where the title is a column like any other, which new items may lack."""
+    known = longer_run.dataset.item_table
+    with_title = known.rename(columns={"item_id": "product_id"}).drop(columns=["item_row", "interactions"])
+    with_title.to_csv(tmp_path / "items.csv", index=False)
+    with_title.head(2).assign(product_id=["n1", "n2"]).drop(columns=["title"]).to_csv(tmp_path / "new.csv", index=False)
+    data = longer_run.recipe.data
+    items = data.items.model_copy(update={"path": str(tmp_path / "items.csv"), "title": None})
+    recipe = longer_run.recipe.model_copy(
+        update={
+            "data": data.model_copy(update={"items": items}),
+            "train": longer_run.recipe.train.model_copy(update={"epochs": 1}),
+            "prune": longer_run.recipe.prune.model_copy(update={"enabled": False}),
+            "convert": longer_run.recipe.convert.model_copy(
+                update={"schemes": ["int8"], "new_items": str(tmp_path / "new.csv")}
+            ),
+        }
+    )
+    bundle = Recommender.load(Run(recipe, tmp_path / "run", Progress()).bundles["int8"]).bundle
+    assert bundle.items[-2:] == ["n1", "n2"] and bundle.titles[-2:] == ["", ""] and bundle.titles[1]
 
 
 def test_new_items_need_item_features(tmp_path: Path) -> None:

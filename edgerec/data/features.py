@@ -109,8 +109,7 @@ def encode_features(features: Sequence[Feature], table: pd.DataFrame) -> Encoded
 def fit_feature(name: str, kind: Kind, values: pd.Series, separator: str = "|") -> Feature:
     """Learn a feature's parameters from the training rows' values (text, missing as NA)."""
     if kind == "numeric":
-        numbers = _numbers(values)
-        finite = numbers[np.isfinite(numbers)]
+        finite = finite_numbers(values)
         mean, std = (float(finite.mean()), float(finite.std())) if len(finite) else (0.0, 1.0)
         return Feature(name, kind, mean=mean, std=std or 1.0, missing=1 - len(finite) / max(1, len(values)))
     parts = pd.Series([_parts(value, separator if kind == "multi" else None) for value in values], dtype="object")
@@ -136,6 +135,12 @@ def _parts(value: object, separator: str | None) -> list[str]:
     if separator is None:
         return [value.strip()]
     return [part.strip() for part in value.split(separator) if part.strip()]
+
+
+def finite_numbers(values: pd.Series) -> np.ndarray:
+    """Those of a column's values that are finite numbers, float64."""
+    numbers = _numbers(values)
+    return numbers[np.isfinite(numbers)]
 
 
 def _numbers(values: pd.Series) -> np.ndarray:

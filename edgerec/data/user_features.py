@@ -7,11 +7,11 @@ import pandas as pd
 
 from device_runner import EdgeRecError
 from device_runner.user_features import UserFeature, user_rows
-from edgerec.data.features import Feature
+from edgerec.data.features import Feature, finite_numbers
 
 # A value of fewer training users has no row: it would tell who they are, and teaches little.
 MIN_USERS = 10
-# Ranges of a numeric feature, each with as many training users.
+# Ranges of a numeric feature, of about as many training users each.
 RANGES = 8
 
 
@@ -40,10 +40,7 @@ def _fit(feature: Feature, column: pd.Series, first: int) -> UserFeature:
     if feature.kind == "multi":
         raise EdgeRecError(f"model.user_features: {feature.name!r} has several values a user; give one, or a number")
     if feature.kind == "numeric":
-        numbers = pd.to_numeric(column, errors="coerce").dropna()
-        inner = np.linspace(0, 1, RANGES + 1)[1:-1]
-        edges = np.unique(np.quantile(numbers, inner)) if len(numbers) >= RANGES * MIN_USERS else []
-        return UserFeature(feature.name, first, edges=tuple(float(edge) for edge in edges))
+        return UserFeature(feature.name, first, edges=_edges(finite_numbers(column)))
     counts = column.dropna().str.strip().value_counts()
     values = tuple(value for value in feature.vocabulary if counts.get(value, 0) >= MIN_USERS)
     if not values:
@@ -51,8 +48,42 @@ def _fit(feature: Feature, column: pd.Series, first: int) -> UserFeature:
     return UserFeature(feature.name, first, values=values)
 
 
-def encode_users(features: Sequence[UserFeature], table: pd.DataFrame) -> list[np.ndarray]:
-    """Rows of each user's known values, int32 [≤ len(features)] each, for the lines of a user table."""
+def _edges(numbers: np.ndarray) -> tuple[float, ...]:
+    """Bounds of ranges with ``MIN_USERS`` of the numbers or more in each.
+
+    Rounded to two digits, so that none is a single user's number.
+    """
+    if len(numbers) == 0:
+        return ()
+    wanted = np.quantile(numbers, np.linspace(0, 1, RANGES + 1)[1:-1])
+    edges: list[float] = []
+    for edge in sorted({float(f"{number:.1e}") for number in wanted}):
+        below = numbers[numbers < edge]
+        inside = below[below >= edges[-1]] if edges else below
+        if min(len(inside), len(numbers) - len(below)) >= MIN_USERS:
+            edges.append(edge)
+    return tuple(edges)
+
+
+def users_of(features: Sequence[UserFeature], table: pd.DataFrame) -> list[dict[str, object]]:
+    """What the lines of a user table say of each user, by feature.
+
+    Raises:
+        EdgeRecError: a column is absent.
+    """
     names = [feature.name for feature in features]
-    lines = table[names].to_numpy(object)
-    return [np.array(user_rows(features, dict(zip(names, line, strict=True))), np.int32) for line in lines]
+    if absent := [name for name in names if name not in table]:
+        raise EdgeRecError(
+            f"the user table lacks the feature {', '.join(absent)}, which the model is told; it has: "
+            f"{', '.join(map(str, table))}"
+        )
+    return [dict(zip(names, line, strict=True)) for line in table[names].to_numpy(object)]
+
+
+def encode_users(features: Sequence[UserFeature], table: pd.DataFrame) -> list[np.ndarray]:
+    """Rows of each user's known values, int32 [≤ len(features)] each, for the lines of a user table.
+
+    Raises:
+        EdgeRecError: a column is absent.
+    """
+    return [np.array(user_rows(features, user), np.int32) for user in users_of(features, table)]

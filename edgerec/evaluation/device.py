@@ -8,6 +8,7 @@ import numpy as np
 
 from device_runner import Recommender
 from edgerec.data.dataset import Dataset, Targets
+from edgerec.data.user_features import users_of
 from edgerec.errors import DataError
 from edgerec.evaluation.ranking import NEVER, TOP, Evaluation, evaluate
 
@@ -34,10 +35,12 @@ def evaluate_bundle(
     """Evaluate a loaded bundle as ``evaluate`` does a scorer.
 
     The lists are those that ``recommend`` would show with the items that were appended at export excluded: no target is
-    one, and so figures of files with and without them compare. Only the places behind come from ``item_scores``.
+    one, and so figures of files with and without them compare. What stands behind comes from ``item_scores``, as
+    does a list with more exclusions than the graph takes.
 
     Raises:
         DataError: the bundle was trained on another split, or its vocabulary is not the data set's.
+        EdgeRecError: the user table lacks a feature that the bundle is told.
     """
     bundle = recommender.bundle
     check_split(bundle.path, bundle.manifest.get("dataset", {}).get("split_fingerprint"), dataset)
@@ -50,10 +53,9 @@ def evaluate_bundle(
     def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack([recommender.item_scores(history.tolist())[:known] for history in histories])
 
-    names = [feature.name for feature in bundle.user_features]
-    users = dataset.user_table[names].to_numpy(object)[targets.users]
+    users = users_of(bundle.user_features, dataset.user_table.iloc[targets.users])
     read = [
-        np.array(recommender.read(history.tolist(), dict(zip(names, user, strict=True))), np.int32)
+        np.array(recommender.read(history.tolist(), user), np.int32)
         for history, user in zip(targets.histories, users, strict=True)
     ]
     by_score = evaluate(scores, targets, dataset, advance, read)

@@ -75,8 +75,7 @@ class Ensemble:
         for name, member in zip(names, self.members, strict=True):
             (folder / name).mkdir(parents=True)
             member.save(folder / name)
-        described = {"items": self.items, "split_fingerprint": self.split_fingerprint, "members": names}
-        (folder / ENSEMBLE).write_text(json.dumps(described, indent=2) + "\n")
+        (folder / ENSEMBLE).write_text(json.dumps({"members": names}, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "Ensemble":

@@ -202,10 +202,16 @@ class SequenceRecommender:
             saved = json.loads((folder / "model.json").read_text())
         except FileNotFoundError:
             raise EdgeRecError(f"{folder}: no model here; make one with: edgerec train") from None
-        features = [Feature(**feature) for feature in saved["item_features"]]
+        except ValueError:
+            raise EdgeRecError(f"{folder / 'model.json'}: damaged; train again with: edgerec train") from None
+        try:
+            config, items, split = Model(**saved["model"]), saved["items"], saved["split_fingerprint"]
+            features = [Feature(**feature) for feature in saved["item_features"]]
+            users = [UserFeature.from_json(entry) for entry in saved["user_features"]]
+        except (KeyError, TypeError, ValueError):
+            raise EdgeRecError(f"{folder}: made by another version; train again with: edgerec train") from None
         encoded = EncodedFeatures.load(folder / "features.npz") if features else None
-        users = [UserFeature.from_json(entry) for entry in saved["user_features"]]
-        recommender = cls(Model(**saved["model"]), saved["items"], saved["split_fingerprint"], features, encoded, users)
+        recommender = cls(config, items, split, features, encoded, users)
         recommender.network.load_weights(folder / "model.weights.h5")
         return recommender
 
