@@ -248,13 +248,15 @@ class Run:
         with new_folder(folder, key) as new:
             saved_model = new / "saved_model"
             save_serving_model(recommender, contract, saved_model)
-            facts = {
+            facts: dict[str, Any] = {
                 "dataset": {"name": dataset.name, "split_fingerprint": dataset.split_fingerprint},
                 "edgerec": device_runner.__version__,
                 "exclude_history": dataset.exclude_seen,
-                "user_features": [asdict(feature) for feature in recommender.user_features],
-                "new_items": recommender.items - dataset.items,
             }
+            if recommender.user_features:
+                facts["user_features"] = [asdict(feature) for feature in recommender.user_features]
+            if appended is not None:
+                facts["new_items"] = len(appended)
             reference = recommender.score(list(padded))
             if appended is not None:
                 share = float((top_rows_excluding(reference, padded) > dataset.items).mean())
