@@ -95,8 +95,8 @@ def golden_cases(bundle: Path, backend: str, contract: Contract) -> list[dict[st
     """Made-up histories with the rows and scores that the file gives for them (no user's data in a bundle).
 
     Lengths run from one event to more than the model reads; one case begins with user features, if there are any.
-    ``tolerance`` is for scores of other runtimes and
-    processors, relative to the largest; ids must match where neighbouring scores differ by more.
+    ``tolerance`` is for scores of other runtimes and processors, relative to the largest; ids must match where
+    neighbouring scores differ by more.
     """
     recommender = Recommender.load(bundle, backend)
     rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from ai_edge_litert.tools import flatbuffer_utils
 
 from device_runner.bundle import Bundle
+from device_runner.user_features import rows_of
 
 
 def bundle_sizes(path: Path, dim: int) -> dict[str, int]:
@@ -18,7 +19,7 @@ def bundle_sizes(path: Path, dim: int) -> dict[str, int]:
     content = path.read_bytes()
     model_bytes = bundle.manifest["flatbuffer_bytes"]
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content[:model_bytes]))
-    shape = [bundle.contract.items + 1 + sum(feature.rows for feature in bundle.user_features), dim]
+    shape = [bundle.contract.items + 1 + rows_of(bundle.user_features), dim]
     buffers = {
         tensor.buffer
         for graph in model.subgraphs

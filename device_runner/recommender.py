@@ -10,7 +10,7 @@ from device_runner.backends import Signature, choose_backend, load_signatures
 from device_runner.bundle import Bundle
 from device_runner.errors import BundleError
 from device_runner.ranking import top_rows
-from device_runner.user_features import user_rows
+from device_runner.user_features import rows_of, user_rows
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ class Recommender:
 
         Args:
             history: raw item ids, oldest first. The model reads the last known ones, up to ``max_history`` with the
-                known values of ``user``; ids that are
-                not in the catalogue are skipped and counted.
+                known values of ``user``; ids that are not in the catalogue are skipped and counted.
             k: how many; the list is shorter only when fewer items remain.
             exclude: raw ids never to return.
             exclude_history: never return an item of the history. By default as the model was measured: true, unless
@@ -254,7 +253,7 @@ class Recommender:
 
     def _check_shapes(self) -> None:
         contract = self.bundle.contract
-        last = contract.items + sum(feature.rows for feature in self.bundle.user_features)
+        last = contract.items + rows_of(self.bundle.user_features)
         try:
             out = self._after([last])(())
         except (RuntimeError, ValueError) as error:

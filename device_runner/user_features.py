@@ -68,6 +68,11 @@ class UserFeature:
         return cls(name, first, values, edges)
 
 
+def rows_of(features: Iterable[UserFeature]) -> int:
+    """How many rows of the item table features have together."""
+    return sum(feature.rows for feature in features)
+
+
 def user_rows(features: Iterable[UserFeature], user: Mapping[str, object]) -> list[int]:
     """Rows of a user's known values, in the order of ``features``.
 

@@ -9,7 +9,7 @@ from edgerec.artifact import new_folder, write_file
 from edgerec.data.dataset import Dataset, Part
 from edgerec.errors import DataError
 from edgerec.evaluation.device import check_split
-from edgerec.evaluation.ranking import Evaluation, evaluate
+from edgerec.evaluation.ranking import Evaluation, evaluate_model
 from edgerec.pipeline import save_evaluation
 from edgerec.progress import Progress
 from edgerec.recommenders import SequenceRecommender
@@ -69,7 +69,7 @@ def _evaluate(
     for part in get_args(Part):
         targets = dataset.targets(part)
         with progress.steps(f"{part} {name}", len(targets)) as bar:
-            evaluations[part] = evaluate(model.score, targets, dataset, bar.advance, model.read(targets, dataset))
+            evaluations[part] = evaluate_model(model, targets, dataset, bar.advance)
     return evaluations
 
 

@@ -27,6 +27,7 @@ from edgerec.artifact import file_fingerprint, fingerprint, is_current, new_fold
 from edgerec.baselines import BASELINES
 from edgerec.cluster import Workers, loss_of_workers
 from edgerec.data.dataset import Dataset, Targets
+from edgerec.data.features import chosen_features
 from edgerec.data.new_items import read_new_items
 from edgerec.data.prepare import prepare
 from edgerec.data.source import source_fingerprint
@@ -34,7 +35,7 @@ from edgerec.data.user_features import users_of
 from edgerec.errors import ClusterError, DataError, GateError
 from edgerec.evaluation.device import evaluate_bundle
 from edgerec.evaluation.lists import list_figures
-from edgerec.evaluation.ranking import Evaluation, evaluate, ndcg_drop
+from edgerec.evaluation.ranking import Evaluation, evaluate, evaluate_model, ndcg_drop
 from edgerec.evaluation.slices import by_slice
 from edgerec.progress import Progress
 from edgerec.pruning.magnitude import MagnitudePruner, sparsity
@@ -42,7 +43,7 @@ from edgerec.recipe import Recipe, dump_recipe
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.recommender import left_pad
 from edgerec.report.build import PAGES, write_report
-from edgerec.training import steps_of_epoch, train
+from edgerec.training import batches_of, train
 
 # The float bundle of the model before pruning, made to show what pruning changes.
 UNPRUNED = "unpruned-float32"
@@ -110,10 +111,16 @@ class Run:
         path = self.recipe.convert.new_items
         if path is None:
             return None
-        known, names = list(self.dataset.item_table["item_id"]), self.recipe.model.item_features
-        features = [feature for feature in self.dataset.features("items") if feature.name in names]
+        known = list(self.dataset.item_table["item_id"])
+        features = chosen_features(self.recipe.model.item_features, self.dataset.features("items"), "item")
         new = read_new_items(self.recipe.data, path, known, features, self.progress.say)
         return None if new.empty else new
+
+    @cached_property
+    def new_vectors(self) -> np.ndarray | None:
+        """Their vectors, float32 [M, d]: the pruned model has no features any more, so the trained one tells."""
+        new = self.new_items
+        return None if new is None else SequenceRecommender.load(self.trained).new_item_vectors(new)
 
     @cached_property
     def bundles(self) -> dict[str, Path]:
@@ -204,7 +211,7 @@ class Run:
             config = config.model_copy(
                 update={"epochs": prune.epochs, "patience": prune.epochs, "learning_rate": prune.learning_rate}
             )
-            pruner = MagnitudePruner(recommender, prune, steps_of_epoch(recommender, self.dataset, config))
+            pruner = MagnitudePruner(recommender, prune, len(batches_of(recommender, self.dataset, config)(1)))
         # Named for what is trained: another recipe in the same folder does not go on from these.
         checkpoints = self.folder / "checkpoints" / f"{title}-{key}"
         logs = self.folder / "logs" / title
@@ -216,20 +223,15 @@ class Run:
             log["sparsity"] = sparsity(recommender)
             targets = self.dataset.targets("test")
             with self.progress.steps(f"test {title}ed model", len(targets)) as bar:
-                read = recommender.read(targets, self.dataset)
-                save_evaluation(new, evaluate(recommender.score, targets, self.dataset, bar.advance, read))
+                save_evaluation(new, evaluate_model(recommender, targets, self.dataset, bar.advance))
             write_file(new / "training.json", json.dumps(log, indent=2) + "\n")
         shutil.rmtree(checkpoints)
 
     def _convert(self, scheme: str, model: Path, variant: str, folder: Path, key: str) -> None:
         self.progress.say(f"converting {variant}")
-        dataset, recommender = self.dataset, SequenceRecommender.load(model)
-        table, appended = dataset.item_table, self.new_items
-        if appended is None:
-            recommender = recommender.folded()
-        else:
-            recommender = recommender.folded(SequenceRecommender.load(self.trained).new_item_vectors(appended))
-            table = pd.concat([table, appended])
+        dataset, recommender = self.dataset, SequenceRecommender.load(model).folded(self.new_vectors)
+        appended = self.new_items
+        table = dataset.item_table if appended is None else pd.concat([dataset.item_table, appended])
         contract = Contract(
             max_history=recommender.config.max_history,
             max_exclude=self.recipe.convert.max_exclude or 4 * recommender.config.max_history,

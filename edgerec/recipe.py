@@ -135,7 +135,6 @@ class Model(Section):
     dropout: float = Field(0.1, ge=0, lt=1)
     max_history: int = Field(100, ge=1, le=4096, description="L, events that the model reads")
     item_features: list[str] = Field([], description="columns of the item table that are part of an item's vector")
-
     user_features: list[str] = Field(
         [], description="columns of the user table that the model may be told: categorical or numeric, all optional"
     )

@@ -105,15 +105,11 @@ def _told_windows(
             yield window if rng.random() < UNTOLD else np.concatenate([rows, window])
 
 
-def told_users(recommender: SequenceRecommender, dataset: Dataset) -> list[np.ndarray] | None:
-    """Rows of all users' features, ``None`` for a model that is told none."""
-    return encode_users(recommender.user_features, dataset.user_table) if recommender.user_features else None
-
-
-def steps_of_epoch(recommender: SequenceRecommender, dataset: Dataset, config: Train) -> int:
-    """How many batches an epoch has; the windows drawn vary it by a few."""
-    histories, users = dataset.training_histories(), told_users(recommender, dataset)
-    return len(training_batches(histories, recommender.config.max_history, config.batch, config.seed, 1, users))
+def batches_of(recommender: SequenceRecommender, dataset: Dataset, config: Train) -> Callable[[int], list[Batch]]:
+    """What draws the batches of an epoch, given its number from 1 on; their count varies by a few."""
+    histories, length = dataset.training_histories(), recommender.config.max_history
+    users = encode_users(recommender.user_features, dataset.user_table) if recommender.user_features else None
+    return lambda epoch: training_batches(histories, length, config.batch, config.seed, epoch, users)
 
 
 def train(
@@ -145,10 +141,8 @@ def train(
     if loss_name == "auto":
         loss_name = "cross-entropy" if dataset.items <= FULL_SOFTMAX_ITEMS else "sampled-softmax"
     tf.keras.utils.set_random_seed(config.seed + workers.index)  # each its own dropout and negatives
-    histories = dataset.training_histories()
-    length = recommender.config.max_history
-    users = told_users(recommender, dataset)
-    steps = steps_of_epoch(recommender, dataset, config)
+    draw = batches_of(recommender, dataset, config)
+    steps = len(draw(1))
     with workers.strategy.scope():
         optimizer = keras.optimizers.Adam(LearningRate(config.learning_rate, steps * config.epochs, config.steady))
         optimizer.build(network.trainable_variables)
@@ -183,7 +177,7 @@ def train(
         while not _finished(curve, config, seconds, pruner):
             start = time.monotonic()
             epoch = len(curve) + 1
-            batches = training_batches(histories, length, config.batch, config.seed, epoch, users)
+            batches = draw(epoch)
             # Drawing and feeding from here takes 0.1 s of an epoch of 55 s (MovieLens-1M, GRU); a tf.data pipeline with
             # the loop in the graph saved half of that, which does not pay for its code.
             losses = []

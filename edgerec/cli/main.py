@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from edgerec.pipeline import Run
 
 DEFAULT_RECIPE = Path("models/grocery/recipe.toml")
+DATASET = click.option(
+    "--dataset",
+    "dataset_folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Prepared data set to test on, such as runs/NAME/dataset.",
+)
 
 
 @click.group(cls=Group, context_settings=CONTEXT)
@@ -185,13 +192,7 @@ main.add_command(bench)
 
 @main.command()
 @click.argument("models", metavar="MODEL MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--dataset",
-    "dataset_folder",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Prepared data set that all were trained on, such as runs/NAME/dataset.",
-)
+@DATASET
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -226,13 +227,7 @@ def ensemble(models: tuple[Path, ...], dataset_folder: Path, out: Path, as_json:
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--dataset",
-    "dataset_folder",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Prepared data set to test on, such as runs/NAME/dataset.",
-)
+@DATASET
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
@@ -287,6 +282,7 @@ def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evalu
     from edgerec.errors import DataError
     from edgerec.evaluation.device import check_split, evaluate_bundle
     from edgerec.evaluation.ranking import evaluate as evaluate_scorer
+    from edgerec.evaluation.ranking import evaluate_model
     from edgerec.progress import Progress
     from edgerec.recommenders.ensemble import load_model
 
@@ -296,8 +292,7 @@ def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evalu
         if model.is_dir():
             recommender = load_model(model)
             check_split(model, recommender.split_fingerprint, dataset)
-            read = recommender.read(targets, dataset)
-            return evaluate_scorer(recommender.score, targets, dataset, bar.advance, read)
+            return evaluate_model(recommender, targets, dataset, bar.advance)
         if not model.exists():
             raise DataError(f"{model}: no such bundle or model folder, and no baseline ({', '.join(BASELINES)})")
         return evaluate_bundle(Recommender.load(model), targets, dataset, bar.advance)

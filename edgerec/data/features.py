@@ -106,6 +106,21 @@ def encode_features(features: Sequence[Feature], table: pd.DataFrame) -> Encoded
     return EncodedFeatures(np.concatenate(codes, 1), np.concatenate(numbers, 1), first + 1)
 
 
+def chosen_features(names: Sequence[str], features: Sequence[Feature], of: Literal["item", "user"]) -> list[Feature]:
+    """Those of a table's features that ``[model] item_features`` or ``user_features`` names, in its order.
+
+    Raises:
+        EdgeRecError: a name is no feature.
+    """
+    known = {feature.name: feature for feature in features}
+    for name in names:
+        if name not in known:
+            raise EdgeRecError(
+                f"model.{of}_features: the {of} table has no feature {name!r}; it has: {', '.join(known) or 'none'}"
+            )
+    return [known[name] for name in names]
+
+
 def fit_feature(name: str, kind: Kind, values: pd.Series, separator: str = "|") -> Feature:
     """Learn a feature's parameters from the training rows' values (text, missing as NA)."""
     if kind == "numeric":

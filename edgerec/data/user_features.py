@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from device_runner import EdgeRecError
-from device_runner.user_features import UserFeature, user_rows
-from edgerec.data.features import Feature, finite_numbers
+from device_runner.user_features import UserFeature, rows_of, user_rows
+from edgerec.data.features import Feature, chosen_features, finite_numbers
 
 # A value of fewer training users has no row: it would tell who they are, and teaches little.
 MIN_USERS = 10
@@ -23,16 +23,9 @@ def fit_user_features(
     Raises:
         EdgeRecError: a name is no feature, or one with several values.
     """
-    known = {feature.name: feature for feature in features}
-    fitted = []
-    for name in names:
-        if name not in known:
-            raise EdgeRecError(
-                f"model.user_features: the user table has no feature {name!r}; it has: {', '.join(known) or 'none'}"
-            )
-        feature = _fit(known[name], table.loc[table["trained"], name], first)
-        fitted.append(feature)
-        first += feature.rows
+    fitted: list[UserFeature] = []
+    for feature in chosen_features(names, features, "user"):
+        fitted.append(_fit(feature, table.loc[table["trained"], feature.name], first + rows_of(fitted)))
     return fitted
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +13,15 @@ from edgerec.evaluation.precision import average_precision
 
 # Histories (arrays of item rows, oldest first) -> scores float32 [n, N + 1].
 Scorer = Callable[[Sequence[np.ndarray]], np.ndarray]
+
+
+class Model(Protocol):
+    """A Keras recommender, or several as one."""
+
+    def score(self, histories: Sequence[np.ndarray]) -> np.ndarray: ...
+
+    def read(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]: ...
+
 
 TOP = 10
 # List lengths of the reported figures. Ranks are kept whole, so that k may be larger than TOP.
@@ -99,6 +109,13 @@ def evaluate(
         top[chunk, : best.shape[1]] = best
         advance(len(items))
     return Evaluation(ranks, top, dataset.items)
+
+
+def evaluate_model(
+    model: Model, targets: Targets, dataset: Dataset, advance: Callable[[int], None] = lambda steps: None
+) -> Evaluation:
+    """As ``evaluate``, of a model that is told of the users what it reads of them."""
+    return evaluate(model.score, targets, dataset, advance, model.read(targets, dataset))
 
 
 def mask_scores(scores: np.ndarray, seen: Sequence[np.ndarray]) -> None:

@@ -13,9 +13,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from device_runner import EdgeRecError
-from device_runner.user_features import UserFeature
+from device_runner.user_features import UserFeature, rows_of
 from edgerec.data.dataset import Dataset, Targets
-from edgerec.data.features import EncodedFeatures, Feature, encode_features
+from edgerec.data.features import EncodedFeatures, Feature, chosen_features, encode_features
 from edgerec.data.user_features import encode_users, fit_user_features
 from edgerec.recipe import Model
 from edgerec.recommenders.cnn import CnnMixer
@@ -72,8 +72,7 @@ class SequenceRecommender:
         self.item_features = list(item_features)
         self._encoded = encoded
         self.user_features = list(user_features)
-        rows = items + 1 + sum(feature.rows for feature in user_features)
-        self.item_table = ItemTable(rows, config.dim, encoded)
+        self.item_table = ItemTable(items + 1 + rows_of(user_features), config.dim, encoded)
         encoder = self._encoder = ENCODERS[config.encoder](config)
         ids = keras.Input((None,), dtype=tf.int32, name="history")
         self.network = keras.Model(ids, encoder.sequence(self.item_table(ids), ids), name="training")
@@ -91,15 +90,8 @@ class SequenceRecommender:
         users = fit_user_features(
             config.user_features, dataset.features("users"), dataset.user_table, dataset.items + 1
         )
-        known = {feature.name: feature for feature in dataset.features("items")}
-        for name in config.item_features:
-            if name not in known:
-                raise EdgeRecError(
-                    f"model.item_features: the item table has no feature {name!r}; it has: {', '.join(known) or 'none'}"
-                )
-        chosen = [known[name] for name in config.item_features]
-        behind = sum(feature.rows for feature in users)
-        encoded = encode_features(chosen, dataset.item_table).with_padding(behind) if chosen else None
+        chosen = chosen_features(config.item_features, dataset.features("items"), "item")
+        encoded = encode_features(chosen, dataset.item_table).with_padding(rows_of(users)) if chosen else None
         return cls(config, dataset.items, dataset.split_fingerprint, chosen, encoded, users)
 
     def read(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]:
