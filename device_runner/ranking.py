@@ -1,6 +1,20 @@
 """Top lists from scores: one order everywhere. Best first; of equal scores the lower, more popular, row."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
+
+
+def exclude(scores: np.ndarray, excluded: Sequence[Sequence[int] | np.ndarray]) -> None:
+    """Put padding (row 0) and each line's excluded rows behind everything else, in place.
+
+    Args:
+        scores: float32 [n, N + 1].
+        excluded: rows of each line; empty for none in any line.
+    """
+    scores[:, 0] = -np.inf
+    for line, rows in zip(scores, excluded, strict=False):
+        line[np.asarray(rows, np.int64)] = -np.inf
 
 
 def top_rows(scores: np.ndarray, k: int) -> np.ndarray:
@@ -17,7 +31,18 @@ def top_rows(scores: np.ndarray, k: int) -> np.ndarray:
     return np.where(np.isneginf(np.take_along_axis(scores, head, 1)), 0, head).astype(np.int32)
 
 
+def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Share of common rows of each pair of top lists, int [n, k] each, float64 [n]; 0 stands for no item. Two empty
+    lists are the same.
+    """
+    return np.array([_overlap(a, b) for a, b in zip(first.tolist(), second.tolist(), strict=True)])
+
+
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean share of common rows of two sets of top lists, int [n, k] each; 0 stands for no item."""
-    shares = [len((set(a) & set(b)) - {0}) / max(1, len(set(a) - {0})) for a, b in zip(first, second, strict=True)]
-    return float(np.mean(shares))
+    """Mean of :func:`overlaps`."""
+    return float(overlaps(first, second).mean())
+
+
+def _overlap(first: Iterable[int], second: Iterable[int]) -> float:
+    expected, found = set(first) - {0}, set(second) - {0}
+    return len(expected & found) / max(len(expected), len(found)) if expected or found else 1.0

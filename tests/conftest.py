@@ -1,15 +1,18 @@
 """Fixtures: a slice of real purchases, and one small run of the whole pipeline over it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
 
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
 from edgerec.data.source import resolve_builtin
-from edgerec.pipeline import Run
-from edgerec.progress import Progress
-from edgerec.recipe import Data, Recipe
+from edgerec.recipe import Recipe
+from edgerec.recipe.data import GroceryData
+
+if TYPE_CHECKING:
+    from edgerec.pipeline import Run
 
 SMALL = {
     "data": {"name": "small-grocery", "min_item_users": 10, "min_user_events": 5},
@@ -25,7 +28,7 @@ SMALL = {
 def purchases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``purchases.csv`` (household, product, time) and ``products.csv`` of 250 real households."""
     folder = tmp_path_factory.mktemp("purchases")
-    data = resolve_builtin(Data(source="grocery"))
+    data = resolve_builtin(GroceryData(source="grocery"))
     duckdb.execute(
         f"""
         copy (select household_id as household, product_id as product, transaction_timestamp as "when", quantity
@@ -51,14 +54,17 @@ def small_recipe(purchases: Path, **sections: dict[str, object]) -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def small_run(purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def small_run(purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> "Run":
     """The whole pipeline, run once over the real slice."""
+    from edgerec.pipeline import Run
+    from edgerec.progress import Progress
+
     run = Run(small_recipe(purchases), tmp_path_factory.mktemp("run"), Progress())
     run.report()
     return run
 
 
 @pytest.fixture(scope="session")
-def bundle(small_run: Run) -> Path:
+def bundle(small_run: "Run") -> Path:
     """The int8 bundle of the small run."""
     return small_run.bundles["int8"]

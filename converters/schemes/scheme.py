@@ -1,0 +1,71 @@
+"""What a quantization scheme is. Each has a file of its own in this package, which registers it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters.registry import Registry
+from converters.servable import Servable
+from device_runner.backends import BACKENDS
+
+Step = Callable[[bytes], bytes]
+
+
+def accept(servable: Servable) -> str | None:
+    """The ``refusal`` of a scheme that converts everything."""
+    return None
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A way to store the weights.
+
+    Attributes:
+        name: in recipes and manifests.
+        title: for people.
+        module: the module that registers it, which the conversion imports in a process of its own.
+        configure: sets up the ``tf.lite.TFLiteConverter`` that makes the first flatbuffer.
+        steps: what is done to the flatbuffer then, in order.
+        runtimes: those that can run it; verification decides whether a file claims them.
+        least, most: limits of the contract's figures of agreement with the Keras model. Beyond them something is
+            broken rather than rounded; broken combinations give zeros or noise without any error.
+        refusal: why a model cannot be converted by this scheme, ``None`` if it can; asked before conversion.
+    """
+
+    name: str
+    title: str
+    module: str
+    configure: Callable[[Any], None]
+    least: Mapping[str, float]
+    most: Mapping[str, float]
+    steps: tuple[Step, ...] = ()
+    runtimes: tuple[str, ...] = field(default_factory=lambda: tuple(BACKENDS))
+    refusal: Callable[[Servable], str | None] = accept
+
+    def build(self, saved_model: Path) -> bytes:
+        """The flatbuffer, from a SavedModel with all its signatures. Needs TensorFlow."""
+        import tensorflow as tf
+
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # no Flex op can slip in
+        self.configure(converter)
+        content: bytes = converter.convert()
+        for step in self.steps:
+            content = step(content)
+        return content
+
+    def shortfall(self, agreement: Mapping[str, float]) -> str:
+        """Which figure of agreement is beyond its limit, in words; ``""`` if none is (one that is NaN is)."""
+        for limits, word in ((self.least, "at least"), (self.most, "at most")):
+            for figure, limit in limits.items():
+                if figure in agreement and not _within(agreement[figure], limit, word):
+                    return f"{figure} against Keras is {agreement[figure]:.4g}; {self.name} needs {word} {limit:g}"
+        return ""
+
+
+def _within(value: float, limit: float, word: str) -> bool:
+    return value >= limit if word == "at least" else value <= limit
+
+
+SCHEMES: Registry[Scheme] = Registry("scheme")

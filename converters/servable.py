@@ -1,0 +1,50 @@
+"""What can be converted: a Keras model with its serving contract."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from device_runner.contract import Outputs, Ranking, Retrieval
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Table:
+    """A large constant that must stand once in the file, whatever reads it.
+
+    Attributes:
+        name: in reports, such as ``"item_table"``.
+        shape: its rows and columns.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class Servable(Protocol):
+    """A model that can be converted, for retrieval and ranking alike.
+
+    Attributes:
+        contract: the signatures with their sizes.
+        signatures: a ``tf.function`` with static shapes for each name in ``contract.signatures``.
+        tables: constants that conversion must not copy, checked after it.
+        module: the ``tf.Module`` that holds the variables.
+    """
+
+    contract: Retrieval | Ranking
+    signatures: Mapping[str, Any]
+    tables: Sequence[Table]
+    module: Any
+
+    def reference(self, inputs: "np.ndarray") -> Outputs:
+        """What the Keras model gives for the inputs of verification, as the contract's ``agreement`` compares it."""
+
+
+def save_model(servable: Servable, folder: Path) -> None:
+    """Write the SavedModel that every scheme is converted from."""
+    import tensorflow as tf
+
+    tf.saved_model.save(servable.module, str(folder), signatures=dict(servable.signatures))

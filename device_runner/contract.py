@@ -1,0 +1,160 @@
+"""Contracts: the signatures that a bundle has, and what it means that a file agrees with its Keras model."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from device_runner.ranking import overlaps
+
+# What a model gives for n inputs, by name; every kind has ``scores`` float32 [n, m].
+Outputs = Mapping[str, np.ndarray]
+
+
+class Contract(Protocol):
+    """What runtimes and targets rely on. Kinds: :class:`Retrieval`, :class:`Ranking`."""
+
+    kind: ClassVar[str]
+
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        """Names of the model's signatures."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry ``contract`` of the manifest."""
+
+    def agreement(self, expected: Outputs, actual: Outputs) -> dict[str, float]:
+        """How well a file's outputs agree with the Keras model's, by figure (NaN where outputs are not finite)."""
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Scores the whole catalogue: the signature ``recommend`` with the inputs ``history [1, max_history]`` and
+    ``exclude [1, max_exclude]`` and the outputs ``ids`` and ``scores [1, top_k]`` and ``item_scores [1, items + 1]``.
+    With a state, ``advance`` and ``recommend_from_state`` with ``state [1, state]`` as well; 0 stands for no state.
+    """
+
+    kind: ClassVar[str] = "retrieval"
+
+    max_history: int
+    max_exclude: int
+    top_k: int
+    items: int
+    state: int = 0
+
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        return ("recommend", "advance", "recommend_from_state") if self.state else ("recommend",)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+    def agreement(self, expected: Outputs, actual: Outputs) -> dict[str, float]:
+        """``overlap@10`` and ``worst_overlap@10``: mean and least share of common rows in the lists ``top`` int
+        [n, 10]; ``score_error`` of ``scores`` [n, N + 1] (see :func:`score_errors`), of the worst history.
+        """
+        shares = overlaps(expected["top"], actual["top"])
+        return {
+            "overlap@10": float(shares.mean()),
+            "worst_overlap@10": float(shares.min()),
+            "score_error": float(score_errors(expected["scores"][:, 1:], actual["scores"][:, 1:]).max()),
+        }
+
+    @classmethod
+    def from_json(cls, sizes: Mapping[str, Any]) -> "Retrieval":
+        """From the manifest's entry.
+
+        Raises:
+            ValueError: a size is absent or not positive.
+        """
+        names = ("max_history", "max_exclude", "top_k", "items")
+        if not all(_is_count(sizes.get(name)) and sizes[name] > 0 for name in names):
+            raise ValueError(f"lacks the sizes of the signature ({', '.join(names)})")
+        state = sizes.get("state", 0)
+        if not _is_count(state):
+            raise ValueError(f"gives the state a size of {state!r}")
+        return cls(**{name: sizes[name] for name in names}, state=state)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Scores given candidates: the signature ``score`` with the inputs ``inputs`` (name -> dtype), each
+    ``[candidates, ...]``, and the output ``scores`` float32 ``[candidates]``.
+    """
+
+    kind: ClassVar[str] = "ranking"
+
+    candidates: int
+    inputs: Mapping[str, str]
+
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        return ("score",)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "candidates": self.candidates, "inputs": dict(self.inputs)}
+
+    def agreement(self, expected: Outputs, actual: Outputs) -> dict[str, float]:
+        """``kendall_tau`` and ``worst_kendall_tau`` of the order of ``scores`` [n, C], mean and least; and
+        ``score_error`` (see :func:`score_errors`), of the worst line.
+        """
+        taus = np.array([kendall_tau(*pair) for pair in zip(expected["scores"], actual["scores"], strict=True)])
+        return {
+            "kendall_tau": float(taus.mean()),
+            "worst_kendall_tau": float(taus.min()),
+            "score_error": float(score_errors(expected["scores"], actual["scores"]).max()),
+        }
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "Ranking":
+        """From the manifest's entry.
+
+        Raises:
+            ValueError: the number of candidates or the inputs are absent or malformed.
+        """
+        inputs = entry.get("inputs")
+        named = isinstance(inputs, dict) and all(isinstance(dtype, str) for dtype in inputs.values())
+        if not _is_count(entry.get("candidates")) or entry["candidates"] < 1 or not named or not inputs:
+            raise ValueError("lacks the number of candidates or the inputs of the signature score")
+        return cls(entry["candidates"], inputs)
+
+
+KINDS: dict[str, type[Retrieval] | type[Ranking]] = {kind.kind: kind for kind in (Retrieval, Ranking)}
+
+
+def contract_from_json(entry: object) -> Retrieval | Ranking:
+    """The contract of a manifest. Files of before there were kinds are for retrieval.
+
+    Raises:
+        ValueError: it is malformed or of an unknown kind.
+    """
+    if not isinstance(entry, dict):
+        raise ValueError("has no contract")
+    kind = entry.get("kind", Retrieval.kind)
+    if kind not in KINDS:
+        raise ValueError(f"is of the unknown kind {kind!r}; this version knows {', '.join(KINDS)}")
+    return KINDS[kind].from_json(entry)
+
+
+def score_errors(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Root mean square difference of each line of scores [n, m], in standard deviations of the line's expected scores:
+    float64 [n]. 0 is exact, about 1.4 is what unrelated scores have, and NaN says that a score is not finite.
+    """
+    difference = np.sqrt(np.mean((actual.astype(np.float64) - expected) ** 2, axis=1))
+    return difference / np.maximum(expected.astype(np.float64).std(axis=1), 1e-12)
+
+
+def kendall_tau(first: np.ndarray, second: np.ndarray) -> float:
+    """Kendall's tau-a of two score vectors [m]: the share of pairs in the same order less that in the opposite one;
+    1.0 for fewer than two scores.
+    """
+    if len(first) < 2:
+        return 1.0
+    upper = np.triu_indices(len(first), 1)
+    signs = [np.sign(scores[upper[0]] - scores[upper[1]]) for scores in (first, second)]
+    return float(np.mean(signs[0] * signs[1]))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

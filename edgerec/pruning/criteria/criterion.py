@@ -1,0 +1,18 @@
+"""What a pruning criterion is. Each has a file of its own in this package, which registers it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters.registry import Registry
+
+if TYPE_CHECKING:
+    from edgerec.pruning.units import UnitGroup
+    from edgerec.training.batches import Batch
+
+# Groups of units and batches of training windows -> the importance of each group's units, float64 [units], by the
+# group's name. Units of the lowest importance are removed first.
+Criterion = Callable[[Sequence["UnitGroup"], Iterable["Batch"]], dict[str, np.ndarray]]
+
+CRITERIA: Registry[Criterion] = Registry("criterion")

@@ -1,0 +1,25 @@
+"""The recipe: one TOML file, every field with a default. One section a file; what depends on a kind or method is
+tagged by it.
+"""
+
+from edgerec.recipe.data import Columns, Data, FeatureTable, mask_url
+from edgerec.recipe.load import dump_recipe, load_recipe
+from edgerec.recipe.model import Model
+from edgerec.recipe.prune import Prune
+from edgerec.recipe.recipe import Recipe
+from edgerec.recipe.split import Split
+from edgerec.recipe.train import Train
+
+__all__ = [
+    "Columns",
+    "Data",
+    "FeatureTable",
+    "Model",
+    "Prune",
+    "Recipe",
+    "Split",
+    "Train",
+    "dump_recipe",
+    "load_recipe",
+    "mask_url",
+]

@@ -1,0 +1,14 @@
+"""``[gate]``: when the command fails although everything ran."""
+
+from pydantic import Field
+
+from edgerec.recipe.section import Section
+
+
+class Gate(Section):
+    """Limits for the last scheme of ``convert.schemes`` (the file that ships); none by default."""
+
+    max_ndcg_drop: float | None = Field(None, description="relative to the trained Keras model, 0.02 = 2 %")
+    min_overlap: float | None = Field(None, ge=0, le=1, description="mean top-10 overlap with the Keras model")
+    max_bytes: int | None = Field(None, gt=0)
+    max_p95_ms: float | None = Field(None, gt=0)

@@ -1,0 +1,153 @@
+"""Recipes from TOML files: read, overridden, checked whole before any work starts, with errors that say where."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pydantic
+import tomllib
+from pydantic import BaseModel
+
+from edgerec.errors import RecipeError
+from edgerec.recipe.data import mask_url
+from edgerec.recipe.recipe import Recipe
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override and check a recipe.
+
+    Relative paths in the recipe are relative to the recipe's folder; paths in ``overrides``
+    (``"section.key=value"``) to the current one.
+
+    Raises:
+        RecipeError: absent file, no TOML, unknown key, wrong type or combination; names file and key.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from None
+    _anchor_paths(document, path.parent)
+    for override in overrides:
+        _override(document, override)
+    try:
+        return Recipe.model_validate(document)
+    except pydantic.ValidationError as error:
+        raise RecipeError("\n".join(_explain(e, path) for e in error.errors())) from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as JSON text, stable for fingerprints."""
+    return recipe.model_dump_json(indent=2)
+
+
+def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
+    data = document.get("data")
+    tables = (data, data.get("items"), data.get("users")) if isinstance(data, dict) else ()
+    places = [*((table, "path") for table in tables), (document.get("convert"), "new_items")]
+    for table, key in places:
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = str(folder / table[key])
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) < 2 or not all(parts):
+        raise RecipeError(f"--set {mask_url(override)}: write it as section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word or path
+    table = document
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {mask_url(override)}: {part} is not a section")
+    table[parts[-1]] = value
+
+
+def _explain(error: Any, path: Path) -> str:
+    location = _without_tags([str(part) for part in error["loc"]])
+    if error["type"].startswith("union_tag"):  # the tag is what is wrong, not its section
+        location.append(error["ctx"]["discriminator"].strip("'"))
+    key = ".".join(location)
+    where = f"{path}{_line_of(path, location)}: {key}" if key else str(path)
+    if error["type"] == "extra_forbidden":
+        return f"{where}: {_unknown(location[:-1], location[-1])}"
+    if error["type"] == "union_tag_invalid":
+        known = [tag.strip(" '") for tag in error["ctx"]["expected_tags"].split(",")]
+        return f"{where}: {error['ctx']['tag']!r} is unknown; {_nearest(error['ctx']['tag'], known)}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error.get("input")
+    given = mask_url(given) if isinstance(given, str) else given
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) and repr(given) not in message else ""
+    return f"{where}: {message}{shown}"
+
+
+def _unknown(location: Sequence[str], key: str) -> str:
+    """What to say of a key that a section does not have."""
+    sections = [section for section in _sections_at(location) if key in section.model_fields]
+    if sections:  # a key of another encoder, method or source
+        tags = [f'{tag} = "{name}"' for section in sections for tag, name in _tag_of(section)]
+        return f"unknown key; it goes with {' or '.join(tags)}"
+    names = list(dict.fromkeys(name for section in _sections_at(location) for name in section.model_fields))
+    return f"unknown key; {_nearest(key, names)}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+
+
+def _sections_at(location: Sequence[str]) -> list[type[BaseModel]]:
+    """The section at a key path, or all of them where a tag decides."""
+    sections: list[type[BaseModel]] = [Recipe]
+    for part in location:
+        fields = [section.model_fields[part].annotation for section in sections if part in section.model_fields]
+        sections = [section for annotation in fields for section in _section_types(annotation)]
+    return sections
+
+
+def _section_types(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _section_types(argument)
+
+
+def _tag_of(section: type[BaseModel]) -> list[tuple[str, str]]:
+    """The key that tells a section from its siblings, and its value there."""
+    tags = ("encoder", "method", "source", "kind")
+    return [(tag, get_args(section.model_fields[tag].annotation)[0]) for tag in tags if tag in section.model_fields]
+
+
+def _without_tags(location: list[str]) -> list[str]:
+    """A key path as the recipe writes it: pydantic puts the tag behind the name of a section that has several forms."""
+    path: list[str] = []
+    parts = iter(location)
+    for part in parts:
+        path.append(part)
+        if len(_sections_at(path)) > 1:
+            next(parts, None)
+    return path
+
+
+def _line_of(path: Path, location: list[str]) -> str:
+    """``":LINE"`` of the key in the file, or ``""`` when it came from --set or a default."""
+    section = ""
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if header := re.match(r"\s*\[([\w.\-]+)\]", line):
+            section = header[1]
+            if section == ".".join(location):
+                return f":{number}"
+        elif (assignment := re.match(r"\s*([\w.\-]+)\s*=", line)) and (
+            ".".join(filter(None, (section, assignment[1]))) == ".".join(location)
+        ):
+            return f":{number}"
+    return ""

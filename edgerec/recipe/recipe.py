@@ -1,0 +1,49 @@
+"""The whole recipe: one section a file, checked together here."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from edgerec.recipe.convert import Convert
+from edgerec.recipe.data import Data
+from edgerec.recipe.gate import Gate
+from edgerec.recipe.model import Model, SasrecModel
+from edgerec.recipe.prune import MagnitudePrune, Prune
+from edgerec.recipe.report import Report
+from edgerec.recipe.section import Section
+from edgerec.recipe.split import LeaveOneOut, Split
+from edgerec.recipe.train import Train
+
+
+class Recipe(Section):
+    """What a run makes, from the tables to the report.
+
+    Attributes:
+        kind: which pipeline makes it (``edgerec.pipeline.PIPELINES``).
+    """
+
+    kind: Literal["retrieval"] = "retrieval"
+    data: Data
+    split: Split = LeaveOneOut()
+    model: Model = SasrecModel()
+    train: Train = Train()
+    prune: Prune = MagnitudePrune()
+    convert: Convert = Convert()
+    gate: Gate = Gate()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _features_have_tables(self) -> "Recipe":
+        if self.data.source in ("table", "sql"):  # the others have them
+            for name, table in (("item", self.data.items), ("user", self.data.users)):
+                if getattr(self.model, f"{name}_features") and table is None:
+                    raise ValueError(f"model.{name}_features are columns of [data] {name}s, which the recipe lacks")
+        if self.convert.new_items is not None and not self.model.item_features:
+            raise ValueError("convert.new_items needs model.item_features: new items are known by these alone")
+        return self
+
+    @model_validator(mode="after")
+    def _state_is_there_to_prune(self) -> "Recipe":
+        if self.prune.method == "structured" and "state" in self.prune.units and self.model.encoder != "gru":
+            raise ValueError(f'prune.units = ["state"] needs model.encoder = "gru", not "{self.model.encoder}"')
+        return self
