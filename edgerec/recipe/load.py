@@ -110,7 +110,7 @@ def _sections_at(location: Sequence[str]) -> list[type[BaseModel]]:
     sections: list[type[BaseModel]] = [Recipe]
     for part in location:
         fields = [section.model_fields[part].annotation for section in sections if part in section.model_fields]
-        sections = [section for annotation in fields for section in _section_types(annotation)]
+        sections = list(dict.fromkeys(section for annotation in fields for section in _section_types(annotation)))
     return sections
 
 
