@@ -1,6 +1,5 @@
-"""From a Keras recommender to a verified bundle."""
+"""From a flatbuffer to a verified bundle."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from converters.bundle_writer import bundle_bytes
-from converters.process import run_module
-from converters.verify import TOP, Verification, verify
+from converters.schemes import SCHEMES
+from converters.servable import Servable
+from converters.verify import Verification, verify
 from device_runner import EdgeRecError, Recommender
-from device_runner.bundle import Contract
+from device_runner.contract import Outputs, Retrieval
 
 GOLDEN_CASES = 5
+GOLDEN_TOP = 10
 
 
 class ConversionError(EdgeRecError):
@@ -31,67 +32,66 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Converted:
-    """A finished bundle in memory, how large its model is, and what each runtime made of it."""
+    """A finished bundle in memory, what the Keras model gives for the inputs, and what each runtime made of them."""
 
     content: bytes
-    flatbuffer_bytes: int
+    expected: Outputs
     verified: dict[str, Verification]
 
 
-def convert(
-    saved_model: Path,
-    scheme: str,
-    contract: Contract,
-    name: str,
-    vocabulary: Vocabulary,
-    histories: np.ndarray,
-    reference: np.ndarray,
-    facts: dict[str, Any],
-) -> Converted:
-    """Convert, verify and bundle.
-
-    Args:
-        saved_model: what :func:`converters.serving.save_serving_model` wrote.
-        histories: int32 [n, L] left-padded, what the file is verified on.
-        reference: the Keras model's scores of them, float32 [n, N + 1].
-        facts: further entries of the manifest.
+def check_convertible(servable: Servable, scheme: str) -> None:
+    """Refuse what is known not to work, before anything is converted.
 
     Raises:
-        ConversionError: the converter fails, or no installed runtime passes verification.
+        ConversionError: the scheme refuses the model; says why.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        flat = Path(folder, "model.tflite")
-        error = run_module("converters.convert_process", saved_model, scheme, flat)
-        if error:
-            raise ConversionError(f"{scheme}: conversion failed: {error}")
-        flatbuffer = flat.read_bytes()
-        draft = Path(folder, "draft.tflite")
-        draft.write_bytes(bundle_bytes(flatbuffer, name, scheme, contract, vocabulary.items, facts=facts))
-        verified = verify(draft, scheme, histories, reference)
-        passed = {backend: v for backend, v in verified.items() if v.passed}
-        if not passed:
-            reasons = "; ".join(f"{backend} {v.version}: {v.reason}" for backend, v in verified.items())
-            raise ConversionError(
-                f"{scheme}: no runtime gives the Keras model's results ({reasons or 'none installed'})"
-            )
-        golden = golden_cases(draft, next(iter(passed)), contract)
-    runtimes = {
-        backend: {
-            "version": v.version,
-            "overlap@10": round(v.overlap, 4),
-            "max_difference": round(v.max_difference, 6),
-            "histories": len(histories),
-        }
-        for backend, v in passed.items()
-    }
+    if reason := SCHEMES[scheme].refusal(servable):
+        raise ConversionError(f"{scheme}: this model cannot be converted: {reason}")
+
+
+def bundle_flatbuffer(
+    flatbuffer: bytes | str,
+    servable: Servable,
+    scheme: str,
+    name: str,
+    vocabulary: Vocabulary,
+    inputs: np.ndarray,
+    facts: dict[str, Any],
+    scratch: Path,
+) -> Converted:
+    """Verify a flatbuffer against its Keras model on every runtime that the scheme names, and bundle it.
+
+    Args:
+        flatbuffer: from :func:`converters.build.build`: the bytes, or why there are none.
+        inputs: int32 [n, L], left-padded histories that the file is verified on.
+        facts: further entries of the manifest.
+        scratch: folder for temporary files.
+
+    Raises:
+        ConversionError: there is no flatbuffer, or no installed runtime passes verification.
+    """
+    if isinstance(flatbuffer, str):
+        raise ConversionError(f"{scheme}: conversion failed: {flatbuffer}")
+    contract, expected = servable.contract, servable.reference(inputs)
+    draft = scratch / f"{scheme}-draft.tflite"
+    draft.write_bytes(bundle_bytes(flatbuffer, name, scheme, contract, vocabulary.items, facts=facts))
+    verified = verify(draft, scheme, inputs, expected, scratch)
+    passed = {backend: verification for backend, verification in verified.items() if verification.passed}
+    if not passed:
+        reasons = "; ".join(f"{backend} {v.version}: {v.reason}" for backend, v in verified.items())
+        raise ConversionError(
+            f"{scheme}: no runtime gives the Keras model's results ({reasons or 'no runtime is installed'})"
+        )
+    assert isinstance(contract, Retrieval)
     content = bundle_bytes(
-        flatbuffer, name, scheme, contract, vocabulary.items, vocabulary.titles, golden,
-        facts={**facts, "runtimes": runtimes},
+        flatbuffer, name, scheme, contract, vocabulary.items, vocabulary.titles,
+        golden_cases(draft, next(iter(passed)), contract),
+        facts={**facts, "runtimes": {backend: v.facts(len(inputs)) for backend, v in passed.items()}},
     )  # fmt: skip
-    return Converted(content, len(flatbuffer), verified)
+    return Converted(content, expected, verified)
 
 
-def golden_cases(bundle: Path, backend: str, contract: Contract) -> list[dict[str, Any]]:
+def golden_cases(bundle: Path, backend: str, contract: Retrieval) -> list[dict[str, Any]]:
     """Made-up histories with the rows and scores that the file gives for them (no user's data in a bundle).
 
     Lengths run from one event to more than the model reads; one case begins with user features, if there are any.
@@ -102,12 +102,13 @@ def golden_cases(bundle: Path, backend: str, contract: Contract) -> list[dict[st
     rng = np.random.default_rng(0)
     cases = []
     for number in range(GOLDEN_CASES):
-        length = min(max(1, contract.max_history * 3 * number // (2 * GOLDEN_CASES - 2)), contract.items // 2)
+        longest = max(1, contract.items // 2)
+        length = min(max(1, contract.max_history * 3 * number // (2 * GOLDEN_CASES - 2)), longest)
         history = (1 + rng.permutation(contract.items)[:length]).tolist()
         exclude = history[-contract.max_exclude :]
         if number == 1:
             history = [feature.first for feature in recommender.bundle.user_features] + history
-        ids, scores = recommender.recommend_rows(history, exclude, TOP)
+        ids, scores = recommender.recommend_rows(history, exclude, GOLDEN_TOP)
         cases.append(
             {
                 "history": history,

@@ -1,97 +1,91 @@
 """Verification: does a file give on a runtime what the Keras model gives? Some combinations are silently wrong."""
 
-import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from converters.process import run_module
 from converters.schemes import SCHEMES
 from device_runner.backends import installed_backends
-from device_runner.ranking import overlap, top_rows
+from device_runner.bundle import Bundle
+from device_runner.child_process import run_module
+from device_runner.contract import Outputs
 
-TOP = 10
+SECONDS = 900
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What one runtime made of the histories.
+    """What one runtime made of the inputs.
 
     Attributes:
         version: of the runtime.
-        passed: whether the file may claim the runtime.
-        overlap: mean top-10 overlap with the Keras model.
-        max_difference: largest absolute difference of a score, relative to the standard deviation of all scores.
-        reason: why not, in words, where it did not pass.
-        top: int32 [n, 10], its lists.
-        item_scores: float32 [n, N + 1].
+        reason: why the file may not claim the runtime, in words; ``""`` where it may.
+        agreement: the contract's figures against the Keras model; empty where the runtime failed.
+        outputs: what it gave, as the contract's ``agreement`` compares it.
     """
 
     version: str
-    passed: bool
-    overlap: float
-    max_difference: float
     reason: str
-    top: np.ndarray
-    item_scores: np.ndarray
+    agreement: dict[str, float] = field(default_factory=dict)
+    outputs: Outputs = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file may claim the runtime."""
+        return not self.reason
+
+    def facts(self, inputs: int) -> dict[str, Any]:
+        """The runtime's entry in the manifest."""
+        return {"version": self.version, **_rounded(self.agreement), "histories": inputs}
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for a report."""
+        return {"version": self.version, "passed": self.passed, **_rounded(self.agreement), "reason": self.reason}
 
 
-def verify(bundle: Path, scheme: str, histories: np.ndarray, reference: np.ndarray) -> dict[str, Verification]:
-    """Score ``histories`` (int32 [n, L], left-padded) on every installed runtime that the scheme names.
+def verify(
+    bundle: Path, scheme: str, inputs: np.ndarray, expected: Outputs, scratch: Path
+) -> dict[str, Verification]:
+    """Run ``inputs`` (int32 [n, L], left-padded) on every installed runtime that the scheme names, each in a process of
+    its own.
 
     Args:
-        reference: the Keras model's scores, float32 [n, N + 1].
+        expected: what the Keras model gives.
+        scratch: folder for temporary files.
 
     Returns:
         The outcome by runtime, in order of preference.
     """
-    expected = top_rows_excluding(reference, histories)
-    outcome = {}
-    for backend, version in installed_backends().items():
-        if backend in SCHEMES[scheme].runtimes:
-            outcome[backend] = _verify_on(backend, version, bundle, scheme, histories, reference, expected)
-    return outcome
+    return {
+        backend: _verify_on(backend, version, bundle, scheme, inputs, expected, scratch)
+        for backend, version in installed_backends().items()
+        if backend in SCHEMES[scheme].runtimes
+    }
 
 
 def _verify_on(
-    backend: str,
-    version: str,
-    bundle: Path,
-    scheme: str,
-    histories: np.ndarray,
-    reference: np.ndarray,
-    expected: np.ndarray,
+    backend: str, version: str, bundle: Path, scheme: str, inputs: np.ndarray, expected: Outputs, scratch: Path
 ) -> Verification:
-    with tempfile.TemporaryDirectory() as folder:
-        source, destination = Path(folder, "in.npz"), Path(folder, "out.npz")
-        np.savez(source, history=histories)
-        error = run_module("converters.verify_process", bundle, backend, source, destination)
-        if error:
-            empty = np.zeros((0, 0), np.float32)
-            return Verification(version, False, 0.0, float("inf"), error, empty.astype(np.int32), empty)
-        with np.load(destination) as out:
-            top, scores, by_state = out["top"], out["item_scores"], out["state_scores"]
-    agreement = overlap(expected, top)
-    difference = float(np.abs(scores[:, 1:] - reference[:, 1:]).max() / max(float(reference[:, 1:].std()), 1e-12))
-    reason = ""
-    if not np.isfinite(scores).all():
-        reason = "scores are not finite"
-    elif not scores.any():
-        reason = "all scores are zero"
-    elif agreement < SCHEMES[scheme].min_overlap:
-        reason = f"top-10 overlap with Keras is {agreement:.3f}, {scheme} needs {SCHEMES[scheme].min_overlap}"
-    elif len(by_state):
-        stepped = overlap(expected[: len(by_state)], top_rows_excluding(by_state, histories[: len(by_state)]))
-        if not np.isfinite(by_state).all() or stepped < SCHEMES[scheme].min_overlap:
-            reason = f"top-10 overlap with Keras by way of the state is {stepped:.3f}"
-    return Verification(version, not reason, agreement, difference, reason, top, scores)
+    source, destination = scratch / "in.npz", scratch / "out.npz"
+    np.savez(source, inputs=inputs)
+    if error := run_module("converters.verify_process", bundle, backend, source, destination, seconds=SECONDS):
+        return Verification(version, error)
+    with np.load(destination) as found:
+        outputs = {name: found[name] for name in found.files}
+    contract = Bundle.read(bundle).contract
+    agreement = contract.agreement(expected, outputs)
+    reason = "all scores are zero" if not outputs["scores"].any() else SCHEMES[scheme].shortfall(agreement)
+    # Where the model keeps a state, the first inputs came by way of it too.
+    by_state = {name.removeprefix("state_"): values for name, values in outputs.items() if name.startswith("state_")}
+    if by_state and not reason:
+        first = {name: expected[name][: len(values)] for name, values in by_state.items()}
+        if shortfall := SCHEMES[scheme].shortfall(contract.agreement(first, by_state)):
+            reason = f"by way of the state, {shortfall}"
+    return Verification(version, reason, agreement, outputs)
 
 
-def top_rows_excluding(scores: np.ndarray, histories: np.ndarray, k: int = TOP) -> np.ndarray:
-    """The k best rows of each line without padding and the history, int32 [n, k]."""
-    masked = scores.copy()
-    # Rows of user features have no score.
-    np.put_along_axis(masked, np.where(histories < scores.shape[1], histories, 0), -np.inf, axis=1)
-    masked[:, 0] = -np.inf
-    return top_rows(masked, k)
+def _rounded(figures: dict[str, float]) -> dict[str, float | None]:
+    """For JSON, which has no NaN."""
+    return {name: round(value, 6) if np.isfinite(value) else None for name, value in figures.items()}

@@ -1,18 +1,20 @@
-"""Run as a process by ``verify``: score histories on one runtime. A runtime that crashes takes no one along.
+"""Run as a process by ``verify``: what a bundle gives on one runtime.
 
-``python -m converters.verify_process BUNDLE BACKEND INPUT.npz OUTPUT.npz``: the input holds ``history``
-int32 [n, L] (left-padded); the output ``top`` int32 [n, 10] (history excluded) and ``item_scores`` float32 [n, N + 1],
-and ``state_scores`` float32 [≤ 50, N + 1], the scores of the first histories by way of a kept state, if there is one.
+``python -m converters.verify_process BUNDLE BACKEND INPUT.npz OUTPUT.npz``: the input holds ``inputs`` int32 [n, L],
+left-padded histories. The output holds ``scores`` float32 [n, N + 1] and ``top`` int32 [n, 10], the list without the
+history. Where the model keeps a state, it also has ``state_scores`` and ``state_top`` for the first histories, which
+are then read event by event.
 """
 
 import sys
 
 import numpy as np
 
+from device_runner.ranking import exclude, top_rows
 from device_runner.recommender import Recommender
 
 TOP = 10
-# Histories that are stepped through event by event.
+# Histories that are read event by event.
 STEPPED = 50
 
 
@@ -20,22 +22,31 @@ def main() -> None:
     bundle, backend, source, destination = sys.argv[1:]
     recommender = Recommender.load(bundle, backend)
     with np.load(source) as given:
-        histories = given["history"]
+        histories = [padded[padded > 0].tolist() for padded in given["inputs"]]
     top = np.zeros((len(histories), TOP), np.int32)
     scores = np.empty((len(histories), recommender.bundle.contract.items + 1), np.float32)
-    for line, padded in enumerate(histories):
-        history = padded[padded > 0].tolist()
+    for line, history in enumerate(histories):
         ids, _ = recommender.recommend_rows(history, history, TOP)
         top[line, : len(ids)] = ids
         scores[line] = recommender.item_scores(history)
-    contract = recommender.bundle.contract
-    by_state = np.empty((min(len(histories), STEPPED) if contract.state else 0, contract.items + 1), np.float32)
-    for line, padded in zip(by_state, histories, strict=False):
+    outputs = {"top": top, "scores": scores}
+    if recommender.bundle.contract.state:
+        outputs |= by_state(recommender, histories[:STEPPED])
+    np.savez(destination, **outputs)
+
+
+def by_state(recommender: Recommender, histories: list[list[int]]) -> dict[str, np.ndarray]:
+    """The same outputs, from a state that was advanced event by event."""
+    scores = np.empty((len(histories), recommender.bundle.contract.items + 1), np.float32)
+    for line, history in enumerate(histories):
         state = recommender.new_state()
-        for row in padded[padded > 0].tolist():
+        for row in history:
             state = recommender.advance_row(state, row)
-        line[:] = recommender.state_scores(state)
-    np.savez(destination, top=top, item_scores=scores, state_scores=by_state)
+        scores[line] = recommender.state_scores(state)
+    masked = scores.copy()
+    exclude(masked, [[row for row in history if row < scores.shape[1]] for history in histories])
+    best = top_rows(masked, TOP)
+    return {"state_scores": scores, "state_top": np.pad(best, ((0, 0), (0, TOP - best.shape[1])))}
 
 
 if __name__ == "__main__":

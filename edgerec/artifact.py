@@ -19,9 +19,9 @@ def fingerprint(value: Any) -> str:
 
 
 def file_fingerprint(path: Path) -> list[Any]:
-    """What tells that a source file changed: its size and time of change, or a folder's files' own."""
+    """What tells that a source file changed: its size and time of change, or those of a folder's files."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    return [[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 
 def is_current(folder: Path, made_from: str) -> bool:
@@ -36,15 +36,34 @@ def is_current(folder: Path, made_from: str) -> bool:
 def new_folder(folder: Path, made_from: str) -> Iterator[Path]:
     """A temporary folder that takes the place of ``folder`` when the block ends well, and vanishes when it does not.
 
-    What killed processes left of theirs for the same ``folder`` vanishes too.
+    A kill at any moment leaves the old artifact or the new one. Everything is on the disk before it takes its place,
+    and what was there before is put back by the next call if the new one had not followed it. What killed processes
+    left for the same ``folder`` is removed.
     """
     temporary = _temporary(folder)
     temporary.mkdir()
     try:
         yield temporary
+        _flush(temporary)
         (temporary / STAMP).write_text(json.dumps({"fingerprint": made_from}) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
+        _flush(temporary / STAMP)
+        replaced = folder.with_name(temporary.name + ".old")
+        if folder.exists():
+            folder.rename(replaced)
         temporary.rename(folder)
+        _flush(folder.parent, deep=False)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A folder in ``parent`` for temporary files, removed afterwards; so are those of killed processes."""
+    temporary = _temporary(parent / "scratch")
+    temporary.mkdir()
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -54,22 +73,37 @@ def write_file(path: Path, content: str | bytes) -> None:
     temporary = _temporary(path)
     try:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        _flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _temporary(target: Path) -> Path:
-    """Name for ``target`` while this process makes it, with nothing there, nor at the names of ended processes."""
+    """Name for ``target`` while this process makes it. Nothing is there, nor at the names of ended processes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for path in target.parent.iterdir():
-        process = re.fullmatch(rf"\.{re.escape(target.name)}\.(\d{{1,9}})\.tmp", path.name)
-        if process and (int(process[1]) == os.getpid() or not _is_alive(int(process[1]))):
-            if path.is_dir():
+        left = re.fullmatch(rf"\.{re.escape(target.name)}\.(\d{{1,9}})\.tmp(\.old)?", path.name)
+        if left and (int(left[1]) == os.getpid() or not _is_alive(int(left[1]))):
+            if left[2] and not target.exists():  # killed between the two renames
+                path.rename(target)
+            elif path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")
+
+
+def _flush(path: Path, deep: bool = True) -> None:
+    """Wait until a file, or a folder with what is in it, is on the disk."""
+    if deep and path.is_dir():
+        for inner in path.iterdir():
+            _flush(inner)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_alive(process: int) -> bool:

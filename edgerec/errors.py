@@ -17,6 +17,10 @@ class ClusterError(EdgeRecError):
     """The workers of a training do not come together, or not to the end."""
 
 
+class TrainingError(EdgeRecError):
+    """Training cannot give a model."""
+
+
 class MissingExtraError(EdgeRecError):
     """A part of the workstation toolkit is not installed."""
 

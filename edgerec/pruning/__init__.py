@@ -1,1 +1,1 @@
-"""Pruning of a trained recommender."""
+"""Pruning of a trained recommender: methods and criteria, one file each."""

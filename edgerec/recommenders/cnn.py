@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.recipe import Model
+from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.layers import real_events
 
 WIDTH = 3
@@ -31,9 +31,9 @@ class CausalWindow(keras.layers.Layer):  # type: ignore[misc]
 class CnnMixer:
     """A convolution of width 3, dilated 1, 3, 9, ... from block to block; so ``blocks`` of them see 3^blocks events."""
 
-    def __init__(self, config: Model, number: int) -> None:
+    def __init__(self, shape: Architecture, number: int) -> None:
         self._window = CausalWindow(WIDTH**number, name=f"window_{number}")
-        self._convolution = keras.layers.Dense(config.dim, name=f"convolution_{number}")
+        self._convolution = keras.layers.Dense(shape.dim, name=f"convolution_{number}")
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         return self._convolution(self._window([vectors, ids]))

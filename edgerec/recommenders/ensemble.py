@@ -26,8 +26,7 @@ class Ensemble:
         split_fingerprint: of the data set that all members are trained on.
 
     Raises:
-        DataError: fewer than two members, members of different splits or catalogues, or that are told different things
-            of the user.
+        DataError: there are fewer than two members, or they differ in split, catalogue or user features.
     """
 
     def __init__(self, members: Sequence[SequenceRecommender]) -> None:
@@ -43,7 +42,7 @@ class Ensemble:
                     f"{member.items:,} items, member 0 from {first.split_fingerprint} of {first.items:,}; train all on "
                     "one data set"
                 )
-            if _told(member) != _told(first):
+            if _user_inputs(member) != _user_inputs(first):
                 raise DataError(
                     f"member {number} of the ensemble has other model.user_features than member 0, or another "
                     "model.max_history with them; train all with the same"
@@ -65,9 +64,9 @@ class Ensemble:
         mean /= len(self.members)
         return mean
 
-    def read(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]:
-        """The targets' histories as every member reads them."""
-        return self.members[0].read(targets, dataset)
+    def inputs_of(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]:
+        """Input rows for each target, the same for every member."""
+        return self.members[0].inputs_of(targets, dataset)
 
     def save(self, folder: Path) -> None:
         """Write ``ensemble.json`` and every member's model folder, ``members/0`` and so on."""
@@ -93,8 +92,8 @@ class Ensemble:
         return cls([SequenceRecommender.load(folder / name) for name in names])
 
 
-def _told(member: SequenceRecommender) -> list[object]:
-    return [*member.user_features, member.config.max_history] if member.user_features else []
+def _user_inputs(member: SequenceRecommender) -> list[object]:
+    return [*member.user_features, member.architecture.max_history] if member.user_features else []
 
 
 def is_ensemble(folder: Path) -> bool:

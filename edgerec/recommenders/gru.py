@@ -4,7 +4,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
-from edgerec.recipe import Model
+from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.layers import real_events
 from edgerec.recommenders.scans import gru_newest, gru_scan, gru_step
 from edgerec.recommenders.stack import RecurrentStack
@@ -45,11 +45,11 @@ class GatedRecurrence(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
 class GruMixer:
     """Input projection, recurrence, output projection."""
 
-    def __init__(self, config: Model, number: int) -> None:
-        self.state_size = config.hidden or config.dim
+    def __init__(self, shape: Architecture, number: int) -> None:
+        self.state_size = shape.blocks[number].mixer
         self._gates = keras.layers.Dense(3 * self.state_size, name=f"gates_{number}")
         self._recurrence = GatedRecurrence(self.state_size, name=f"recurrence_{number}")
-        self._out = keras.layers.Dense(config.dim, name=f"mixed_{number}")
+        self._out = keras.layers.Dense(shape.dim, name=f"mixed_{number}")
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         return self._out(self._recurrence([self._gates(vectors), ids]))
@@ -69,9 +69,9 @@ class GruEncoder(RecurrentStack):
     of all events of an inner block would need a list of tensors, which the runtimes are slow with.
     """
 
-    def __init__(self, config: Model) -> None:
-        super().__init__(config, GruMixer)
-        self._stepping = Stepping(self, name="stepping") if config.blocks > 1 else None
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__(shape, GruMixer)
+        self._stepping = Stepping(self, name="stepping") if len(shape.blocks) > 1 else None
 
     def last(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         return self._stepping([vectors, ids]) if self._stepping else super().last(vectors, ids)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.recipe import Model
+from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.layers import real_events
 from edgerec.recommenders.scans import linear_newest, linear_scan, linear_scan_unrolled, linear_step
 
@@ -63,12 +63,12 @@ class LinearRecurrence(keras.layers.Layer):  # type: ignore[misc]
 class LruMixer:
     """Projection to complex channels, recurrence, projection back of real and imaginary parts."""
 
-    def __init__(self, config: Model, number: int) -> None:
-        channels = config.hidden or 2 * config.dim
+    def __init__(self, shape: Architecture, number: int) -> None:
+        channels = shape.blocks[number].mixer
         self.state_size = 2 * channels
         self._in = keras.layers.Dense(2 * channels, name=f"channels_{number}")
-        self._recurrence = LinearRecurrence(channels, config.max_history, name=f"recurrence_{number}")
-        self._out = keras.layers.Dense(config.dim, name=f"mixed_{number}")
+        self._recurrence = LinearRecurrence(channels, shape.max_history, name=f"recurrence_{number}")
+        self._out = keras.layers.Dense(shape.dim, name=f"mixed_{number}")
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         return self._out(self._recurrence([self._in(vectors), ids]))

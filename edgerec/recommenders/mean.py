@@ -3,22 +3,22 @@
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.recipe import Model
+from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.layers import CausalMean, MaskedMean
 
 
 class MeanEncoder:
     """Smallest and fastest of the encoders; blind to the order of events."""
 
-    def __init__(self, config: Model) -> None:
-        self._dropout = keras.layers.Dropout(config.dropout, name="dropout")
+    def __init__(self, shape: Architecture) -> None:
+        self._dropout = keras.layers.Dropout(shape.dropout, name="dropout")
         self._blocks = [
             (
                 keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_{i}"),
-                keras.layers.Dense(config.dim, "relu", name=f"widen_{i}"),
-                keras.layers.Dense(config.dim, name=f"narrow_{i}"),
+                keras.layers.Dense(block.feed_forward, "relu", name=f"widen_{i}"),
+                keras.layers.Dense(shape.dim, name=f"narrow_{i}"),
             )
-            for i in range(config.blocks)
+            for i, block in enumerate(shape.blocks)
         ]
         self._norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_out")
 

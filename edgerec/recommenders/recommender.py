@@ -18,6 +18,7 @@ from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.features import EncodedFeatures, Feature, chosen_features, encode_features
 from edgerec.data.user_features import encode_users, fit_user_features
 from edgerec.recipe import Model
+from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.cnn import CnnMixer
 from edgerec.recommenders.gru import GruEncoder
 from edgerec.recommenders.layers import ItemTable
@@ -28,14 +29,16 @@ from edgerec.recommenders.stack import RecurrentStack, Stack
 
 
 class Encoder(Protocol):
-    """Turns item vectors into hidden states; an item's score is its vector times the state."""
+    """Turns item vectors into hidden states; an item's score is the product of its vector and the state."""
 
-    def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor: ...
+    def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """One hidden state after each event: [B, T, d], [B, T] -> [B, T, d]."""
 
-    def last(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor: ...
+    def last(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """The hidden state after the newest event only: [B, T, d], [B, T] -> [B, d]."""
 
 
-ENCODERS: dict[str, Callable[[Model], Encoder]] = {
+ENCODERS: dict[str, Callable[[Architecture], Encoder]] = {
     "mean": MeanEncoder,
     "cnn": partial(Stack, mixer=CnnMixer),
     "gru": GruEncoder,
@@ -48,32 +51,34 @@ class SequenceRecommender:
     """Scores the whole catalogue after a history.
 
     Attributes:
-        split_fingerprint: of the data set it is trained on.
+        architecture: the encoder and its widths.
+        items: N.
+        split_fingerprint: of the data set that it is trained on.
         item_features: the features that are part of an item's vector, as learned on training rows.
-        user_features: those whose values stand before the history, as rows of the table behind all items.
+        user_features: the features whose values come before the history, as rows of the table behind all items.
         network: ids int32 [B, T] -> hidden states float32 [B, T, d], the graph that is trained and pruned.
         serving: ids int32 [B, T] -> hidden state float32 [B, d] after the newest event, over the same layers.
         item_table: the tied table.
-        state_size: S of a recurrent encoder, ``None`` of any other.
+        state_size: S of a recurrent encoder, ``None`` for any other.
     """
 
     def __init__(
         self,
-        config: Model,
+        architecture: Architecture,
         items: int,
         split_fingerprint: str | None = None,
         item_features: Sequence[Feature] = (),
         encoded: EncodedFeatures | None = None,
         user_features: Sequence[UserFeature] = (),
     ) -> None:
-        self.config = config
+        self.architecture = architecture
         self.items = items
         self.split_fingerprint = split_fingerprint
         self.item_features = list(item_features)
         self._encoded = encoded
         self.user_features = list(user_features)
-        self.item_table = ItemTable(items + 1 + rows_of(user_features), config.dim, encoded)
-        encoder = self._encoder = ENCODERS[config.encoder](config)
+        self.item_table = ItemTable(items + 1 + rows_of(user_features), architecture.dim, encoded)
+        encoder = self._encoder = ENCODERS[architecture.encoder](architecture)
         ids = keras.Input((None,), dtype=tf.int32, name="history")
         self.network = keras.Model(ids, encoder.sequence(self.item_table(ids), ids), name="training")
         self.serving = keras.Model(ids, encoder.last(self.item_table(ids), ids), name="serving")
@@ -81,26 +86,31 @@ class SequenceRecommender:
         self._score = tf.function(self.item_scores, input_signature=[tf.TensorSpec([None, None], tf.int32)])
 
     @classmethod
-    def of_dataset(cls, config: Model, dataset: Dataset) -> "SequenceRecommender":
-        """For the items of a data set, with those of its features that ``config`` names.
+    def of_dataset(cls, model: Model, dataset: Dataset) -> "SequenceRecommender":
+        """A new recommender for the items of a data set, with the widths and features that ``[model]`` names.
 
         Raises:
-            EdgeRecError: ``config`` names a column that is no feature, or a user feature that cannot be one.
+            EdgeRecError: ``model`` names a column that is not a feature, or a user feature that cannot be used.
         """
-        users = fit_user_features(
-            config.user_features, dataset.features("users"), dataset.user_table, dataset.items + 1
-        )
-        chosen = chosen_features(config.item_features, dataset.features("items"), "item")
+        users = fit_user_features(model.user_features, dataset.features("users"), dataset.user_table, dataset.items + 1)
+        chosen = chosen_features(model.item_features, dataset.features("items"), "item")
         encoded = encode_features(chosen, dataset.item_table).with_padding(rows_of(users)) if chosen else None
-        return cls(config, dataset.items, dataset.split_fingerprint, chosen, encoded, users)
+        architecture = Architecture.of_recipe(model)
+        return cls(architecture, dataset.items, dataset.split_fingerprint, chosen, encoded, users)
 
-    def read(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]:
-        """The targets' histories as the model reads them: the last events, behind the rows of the user's features."""
+    def reshaped(self, architecture: Architecture) -> "SequenceRecommender":
+        """A new recommender with other widths, for the same items and features; its weights are not set."""
+        return SequenceRecommender(
+            architecture, self.items, self.split_fingerprint, self.item_features, self._encoded, self.user_features
+        )
+
+    def inputs_of(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]:
+        """Input rows for each target, int32 [≤ L]: the last events, behind the rows of the user's features."""
         if not self.user_features:
             return targets.histories
         users = encode_users(self.user_features, dataset.user_table.iloc[targets.users])
         return [
-            np.concatenate([rows, history[len(rows) - self.config.max_history :]])
+            np.concatenate([rows, history[len(rows) - self.architecture.max_history :]])
             for rows, history in zip(users, targets.histories, strict=True)
         ]
 
@@ -122,21 +132,21 @@ class SequenceRecommender:
         return tf.where(tf.expand_dims(item > 0, 1), after, state)
 
     def scores_from_state(self, state: tf.Tensor) -> tf.Tensor:
-        """As ``item_scores``, from a state float32 [B, S]."""
+        """Like ``item_scores``, from a state float32 [B, S]."""
         assert isinstance(self._encoder, RecurrentStack)
         return self._scores_of(self._encoder.hidden(state))
 
     def score(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Scores float32 [n, N + 1] for n histories of rows, oldest first; the last ``max_history`` are read."""
-        return np.asarray(self._score(tf.constant(left_pad(histories, self.config.max_history))))
+        return np.asarray(self._score(tf.constant(left_pad(histories, self.architecture.max_history))))
 
     def _scores_of(self, hidden: tf.Tensor) -> tf.Tensor:
         scores = tf.matmul(hidden, self.item_table.vectors(), transpose_b=True)
-        # Not the table is cut: the file would hold it twice.
+        # Slice the scores, not the table: slicing the table would store it twice in the file.
         return scores[:, : self.items + 1] if self.user_features else scores
 
     def folded(self, new: np.ndarray | None = None) -> "SequenceRecommender":
-        """The same recommender with its features added up in the item table: what is exported.
+        """The same recommender with item features summed into the item table: what is exported.
 
         Args:
             new: vectors float32 [M, d] of new items, which get the rows N + 1 to N + M.
@@ -144,9 +154,8 @@ class SequenceRecommender:
         if self._encoded is None and new is None:
             return self
         more = 0 if new is None else len(new)
-        config = self.config.model_copy(update={"item_features": []})
         users = [replace(feature, first=feature.first + more) for feature in self.user_features]
-        plain = SequenceRecommender(config, self.items + more, self.split_fingerprint, user_features=users)
+        plain = SequenceRecommender(self.architecture, self.items + more, self.split_fingerprint, user_features=users)
         for layer in self.network.layers:
             if layer.weights and layer is not self.item_table:
                 plain.network.get_layer(layer.name).set_weights(layer.get_weights())
@@ -171,7 +180,7 @@ class SequenceRecommender:
                 {
                     "items": self.items,
                     "split_fingerprint": self.split_fingerprint,
-                    "model": self.config.model_dump(),
+                    "architecture": self.architecture.to_json(),
                     "item_features": [feature.to_json() for feature in self.item_features],
                     "user_features": [asdict(feature) for feature in self.user_features],
                 },
@@ -197,13 +206,14 @@ class SequenceRecommender:
         except ValueError:
             raise EdgeRecError(f"{folder / 'model.json'}: damaged; train again with: edgerec train") from None
         try:
-            config, items, split = Model(**saved["model"]), saved["items"], saved["split_fingerprint"]
+            architecture = Architecture.from_json(saved["architecture"])
+            items, split = saved["items"], saved["split_fingerprint"]
             features = [Feature(**feature) for feature in saved["item_features"]]
             users = [UserFeature.from_json(entry) for entry in saved["user_features"]]
         except (KeyError, TypeError, ValueError):
             raise EdgeRecError(f"{folder}: made by another version; train again with: edgerec train") from None
         encoded = EncodedFeatures.load(folder / "features.npz") if features else None
-        recommender = cls(config, items, split, features, encoded, users)
+        recommender = cls(architecture, items, split, features, encoded, users)
         recommender.network.load_weights(folder / "model.weights.h5")
         return recommender
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.recipe import Model
+from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.layers import CausalAttention, LastPosition, Positions
 from edgerec.recommenders.stack import Stack
 
@@ -11,12 +11,14 @@ from edgerec.recommenders.stack import Stack
 class AttentionMixer:
     """Causal self-attention; for the newest event it is the only query."""
 
-    def __init__(self, config: Model, number: int) -> None:
-        names = ("query", "key", "value", "mixed")
-        self._query, self._key, self._value, self._out = (
-            keras.layers.Dense(config.dim, name=f"{name}_{number}") for name in names
+    def __init__(self, shape: Architecture, number: int) -> None:
+        names = ("query", "key", "value")
+        block = shape.blocks[number]
+        self._query, self._key, self._value = (
+            keras.layers.Dense(block.mixer, name=f"{name}_{number}") for name in names
         )
-        self._attention = CausalAttention(config.max_history, config.heads, name=f"attention_{number}")
+        self._out = keras.layers.Dense(shape.dim, name=f"mixed_{number}")
+        self._attention = CausalAttention(shape.max_history, block.heads, name=f"attention_{number}")
         self._last = LastPosition(name=f"query_{number}_newest")
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
@@ -34,9 +36,9 @@ class AttentionMixer:
 class SasrecEncoder(Stack):
     """Attention blocks over item vectors with positions."""
 
-    def __init__(self, config: Model) -> None:
-        super().__init__(config, AttentionMixer)
-        self._positions = Positions(config.max_history, config.dim)
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__(shape, AttentionMixer)
+        self._positions = Positions(shape.max_history, shape.dim)
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         return super().sequence(self._positions([vectors, ids]), ids)

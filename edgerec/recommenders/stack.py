@@ -6,7 +6,7 @@ from typing import Protocol, cast
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.recipe import Model
+from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.layers import LastPosition, gelu
 
 
@@ -35,9 +35,11 @@ class RecurrentMixer(Mixer, Protocol):
 class Stack:
     """``blocks`` times ``x + mixer(norm(x))``, then ``x + feed_forward(norm(x))``; a norm at the end."""
 
-    def __init__(self, config: Model, mixer: Callable[[Model, int], Mixer]) -> None:
-        self._dropout = keras.layers.Dropout(config.dropout, name="dropout")
-        self._blocks = [_Block(config, number, mixer(config, number), self._dropout) for number in range(config.blocks)]
+    def __init__(self, shape: Architecture, mixer: Callable[[Architecture, int], Mixer]) -> None:
+        self._dropout = keras.layers.Dropout(shape.dropout, name="dropout")
+        self._blocks = [
+            _Block(shape, number, mixer(shape, number), self._dropout) for number in range(len(shape.blocks))
+        ]
         self._norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_out")
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
@@ -57,11 +59,11 @@ class Stack:
 class RecurrentStack(Stack):
     """A stack of recurrent mixers: its state is theirs, one after the other, and the newest hidden state."""
 
-    def __init__(self, config: Model, mixer: Callable[[Model, int], RecurrentMixer]) -> None:
-        super().__init__(config, mixer)
+    def __init__(self, shape: Architecture, mixer: Callable[[Architecture, int], RecurrentMixer]) -> None:
+        super().__init__(shape, mixer)
         self._sizes = [cast(RecurrentMixer, block.mixer).state_size for block in self._blocks]
-        self._dim = config.dim
-        self.state_size = sum(self._sizes) + config.dim
+        self._dim = shape.dim
+        self.state_size = sum(self._sizes) + shape.dim
 
     def advance(self, vector: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
         """The state [B, S] after one more event, whose item vector is [B, d]; zeros before the first."""
@@ -79,13 +81,13 @@ class RecurrentStack(Stack):
 
 
 class _Block:
-    def __init__(self, config: Model, number: int, mixer: Mixer, dropout: keras.layers.Dropout) -> None:
+    def __init__(self, shape: Architecture, number: int, mixer: Mixer, dropout: keras.layers.Dropout) -> None:
         self.mixer = mixer
         self._dropout = dropout
         self._norm_in = keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_mixer_{number}")
         self._norm_mid = keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_feed_forward_{number}")
-        self._widen = keras.layers.Dense(config.expansion * config.dim, gelu, name=f"widen_{number}")
-        self._narrow = keras.layers.Dense(config.dim, name=f"narrow_{number}")
+        self._widen = keras.layers.Dense(shape.blocks[number].feed_forward, gelu, name=f"widen_{number}")
+        self._narrow = keras.layers.Dense(shape.dim, name=f"narrow_{number}")
 
     def sequence(self, hidden: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         return self._join(hidden, self.mixer.sequence(self._norm_in(hidden), ids))

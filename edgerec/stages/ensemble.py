@@ -1,4 +1,4 @@
-"""From trained models to an ensemble's folder, measured beside its members."""
+"""Trained recommenders -> one ensemble, measured beside its members."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from edgerec.data.dataset import Dataset, Part
 from edgerec.errors import DataError
 from edgerec.evaluation.device import check_split
 from edgerec.evaluation.ranking import Evaluation, evaluate_model
-from edgerec.pipeline import save_evaluation
 from edgerec.progress import Progress
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.ensemble import Ensemble, is_ensemble
@@ -19,9 +18,9 @@ from edgerec.recommenders.ensemble import Ensemble, is_ensemble
 def make_ensemble(models: Sequence[Path], dataset: Dataset, folder: Path, progress: Progress) -> dict[str, Any]:
     """Write the ensemble of the model folders ``models`` into ``folder``, whole or not at all.
 
-    Beside what ``Ensemble.save`` writes, ``folder`` gets ``evaluation.npz`` of the test targets, as any model, and
-    ``measured.json``, which is returned: figures of the ensemble and of each member on validation and test. An
-    ensemble that is there already is replaced.
+    Beside what ``Ensemble.save`` writes, ``folder`` gets the evaluation on the test targets, like the folder of any
+    model, and ``measured.json``, which is returned: figures of the ensemble and of each member on validation and test.
+    An ensemble that is already there is replaced.
 
     Raises:
         DataError: ``folder`` holds something else, a model is an ensemble itself or of another split, or there are
@@ -39,7 +38,7 @@ def make_ensemble(models: Sequence[Path], dataset: Dataset, folder: Path, progre
             for model, member in zip(models, ensemble.members, strict=True)
         ]
         evaluations = _evaluate("ensemble", ensemble, dataset, progress)
-        save_evaluation(new, evaluations["test"])
+        evaluations["test"].save(new)
         document = {
             "dataset": dataset.name,
             "split_fingerprint": dataset.split_fingerprint,

@@ -1,0 +1,123 @@
+"""``edgerec evaluate``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from device_runner.command import json_option, print_json
+from edgerec.cli.options import DATASET, require_workstation
+
+if TYPE_CHECKING:
+    from edgerec.data.dataset import Dataset, Targets
+    from edgerec.evaluation.ranking import Evaluation
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@DATASET
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="Reference to compare MODEL with, target by target: anything that MODEL may be.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0),
+    default=0.01,
+    show_default=True,
+    help="Relative loss of NDCG@10 up to which MODEL is non-inferior to the reference.",
+)
+@json_option
+def evaluate(model: Path, dataset_folder: Path, against: Path | None, margin: float, as_json: bool) -> None:
+    """Measure the quality of MODEL on the test targets: a bundle, a folder of a model or an ensemble, or the name of
+    a baseline (popularity, recent-popularity, markov, windowed-counts).
+
+    Example: edgerec evaluate models/grocery/model.tflite --against windowed-counts --dataset runs/grocery/dataset
+    """
+    require_workstation("evaluate")
+    from edgerec.data.dataset import Dataset
+    from edgerec.evaluation.comparison import compare
+    from edgerec.evaluation.lists import list_figures
+    from edgerec.evaluation.slices import by_slice
+
+    dataset = Dataset.load(dataset_folder)
+    targets = dataset.targets("test")
+    result = _evaluate_any(model, targets, dataset)
+    reference = None if against is None else _evaluate_any(against, targets, dataset)
+    document: dict[str, Any] = {
+        "model": str(model),
+        "dataset": dataset.name,
+        "split_fingerprint": dataset.split_fingerprint,
+        "targets": len(targets),
+        "quality": result.quality(),
+        "lists": list_figures(result, targets, dataset),
+        "slices": by_slice(result, targets, dataset, reference),
+    }
+    if reference is not None:
+        document["against"] = {"model": str(against), "quality": reference.quality()}
+        document["comparison"] = compare(reference, result, margin).as_dict()
+    if as_json:
+        print_json(document)
+    else:
+        _show_evaluation(document)
+
+
+def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evaluation":
+    """Evaluate a baseline by its name, a folder of a model or an ensemble, or a bundle."""
+    from device_runner import Recommender
+    from edgerec.baselines import BASELINES
+    from edgerec.errors import DataError
+    from edgerec.evaluation.device import check_split, evaluate_bundle
+    from edgerec.evaluation.ranking import evaluate as evaluate_scorer
+    from edgerec.evaluation.ranking import evaluate_model
+    from edgerec.progress import Progress
+    from edgerec.recommenders.ensemble import load_model
+
+    with Progress().steps(f"test {model}", len(targets)) as bar:
+        if str(model) in BASELINES:
+            return evaluate_scorer(BASELINES[str(model)](dataset).score, targets, dataset, bar.advance)
+        if model.is_dir():
+            recommender = load_model(model)
+            check_split(model, recommender.split_fingerprint, dataset)
+            return evaluate_model(recommender, targets, dataset, bar.advance)
+        if not model.exists():
+            raise DataError(f"{model}: no such bundle or model folder, and no baseline ({', '.join(BASELINES)})")
+        return evaluate_bundle(Recommender.load(model), targets, dataset, bar.advance)
+
+
+def _show_evaluation(document: dict[str, Any]) -> None:
+    click.echo(
+        f"{document['model']} on {document['dataset']} ({document['targets']:,} test targets, "
+        f"split {document['split_fingerprint']})\n"
+    )
+    quality = document["quality"]
+    cutoffs = sorted({int(name.split("@")[1]) for name in quality if name.startswith("ndcg@")})
+    click.echo(f"{'':<16}" + "".join(f"{f'@{k}':>8}" for k in cutoffs))
+    for figure in ("ndcg", "hr", "mrr", "map"):
+        click.echo(f"{figure:<16}" + "".join(f"{quality[f'{figure}@{k}']:>8.4f}" for k in cutoffs))
+    for name, value in {"mrr": quality["mrr"], "coverage@10": quality["coverage@10"], **document["lists"]}.items():
+        click.echo(f"{name:<16}{value:>8.4f}")
+    for kind, rows in document["slices"].items():
+        drop = "drop" if "against" in document else ""
+        click.echo(f"\n{kind:<12}{'targets':>8}  {'ndcg@10':<25}{'hr@10':<25}{drop}".rstrip())
+        for row in rows:
+            figures = (f"{row[name]:.4f} [{low:.4f}, {high:.4f}]" for name, (low, high) in _with_intervals(row))
+            drop = _percent(row["ndcg_drop"], row["ndcg_drop_ci"]) if row.get("ndcg_drop") is not None else ""
+            click.echo(f"{row['name']:<12}{row['targets']:>8,}  {''.join(f'{f:<25}' for f in figures)}{drop}".rstrip())
+    if "against" in document:
+        found = document["comparison"]
+        click.echo(
+            f"\nagainst {document['against']['model']} (ndcg@10 {document['against']['quality']['ndcg@10']:.4f}): "
+            f"drop {_percent(found['ndcg_drop'], found['ndcg_drop_ci'])}, better for {found['better']:.1%} and worse "
+            f"for {found['worse']:.1%} of the targets, overlap@10 {found['overlap@10']:.3f}\n"
+            f"{found['verdict']} at a margin of {found['margin']:.2%}"
+        )
+
+
+def _with_intervals(row: dict[str, Any]) -> list[tuple[str, list[float]]]:
+    return [(name, row[f"{name}_ci"]) for name in ("ndcg@10", "hr@10")]
+
+
+def _percent(drop: float, ends: list[float]) -> str:
+    return f"{drop:.2%} [{ends[0]:.2%}, {ends[1]:.2%}]"

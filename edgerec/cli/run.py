@@ -1,0 +1,43 @@
+"""``edgerec run`` and ``edgerec report``."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from device_runner.command import print_json
+from edgerec.cli.options import recipe_options
+
+if TYPE_CHECKING:
+    from edgerec.pipeline import Run
+
+
+@click.command()
+@recipe_options
+def run(run: "Run", as_json: bool) -> None:
+    """Run the whole pipeline of RECIPE; what is up to date is not done again.
+
+    Example: edgerec run models/grocery/recipe.toml --set train.seed=2
+    """
+    report = run.report()
+    _show_report(run, report, as_json)
+
+
+@click.command()
+@recipe_options
+def report(run: "Run", as_json: bool) -> None:
+    """Write and show the report of RECIPE (the same as run, by its last stage's name)."""
+    _show_report(run, run.report(), as_json)
+
+
+def _show_report(run: "Run", report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+    else:
+        from edgerec.report.terminal import print_report
+
+        print_report(report)
+        click.echo(f"\nreport  {run.folder / 'report.html'}")
+        click.echo(f"ship    {run.folder / report['variants'][-1]['file']}")
+    from edgerec import gate
+
+    gate.check(report)

@@ -1,0 +1,50 @@
+"""``edgerec train``, ``prune`` and ``convert``: the stages between the data set and the report."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from device_runner.command import print_json
+from edgerec.cli.options import recipe_options
+
+if TYPE_CHECKING:
+    from edgerec.pipeline import Run
+    from edgerec.stages.train import ModelStage
+
+
+@click.command()
+@recipe_options
+def train(run: "Run", as_json: bool) -> None:
+    """Train the Keras model of RECIPE into OUT/trained."""
+    _show_model(run.stages.trained, as_json)
+
+
+@click.command()
+@recipe_options
+def prune(run: "Run", as_json: bool) -> None:
+    """Prune the trained model by the method of RECIPE and fine-tune it, into OUT/pruned."""
+    _show_model(run.stages.pruned, as_json)
+
+
+def _show_model(stage: "ModelStage", as_json: bool) -> None:
+    log = stage.log()
+    if as_json:
+        print_json(log)
+    else:
+        click.echo(
+            f"{stage.folder}: validation NDCG@10 {log['validation_ndcg@10']:.4f} at epoch {log['best_epoch']}, "
+            f"{log['sparsity']['total']:.0%} zeros"
+        )
+
+
+@click.command()
+@recipe_options
+def convert(run: "Run", as_json: bool) -> None:
+    """Quantize, convert and verify the pruned model: one bundle a scheme, under OUT/bundles."""
+    bundles = run.bundles
+    if as_json:
+        print_json({variant: str(path) for variant, path in bundles.items()})
+        return
+    for variant, path in bundles.items():
+        click.echo(f"{variant:<18}{path.stat().st_size:>12,} bytes  {path}")

@@ -1,0 +1,38 @@
+"""The gate: whether the file that ships keeps the limits of ``[gate]``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgerec.errors import GateError
+from edgerec.recipe.gate import Gate
+
+
+def judge(gate: Gate, variant: Mapping[str, Any]) -> dict[str, Any]:
+    """The report's entry ``gate``: the limits that are set, and a sentence for each that ``variant`` fails.
+
+    Args:
+        variant: the report's entry of the file that ships.
+    """
+    fidelity = variant["fidelity"]
+    checks = [
+        ("loss of NDCG@10", fidelity["ndcg_drop"], gate.max_ndcg_drop, "above", "{:.2%}"),
+        ("top-10 overlap with Keras", fidelity["overlap@10"], gate.min_overlap, "below", "{:.3f}"),
+        ("size", variant["bytes"]["total"], gate.max_bytes, "above", "{:,} bytes"),
+        ("p95 latency", variant["latency_ms"]["p95"], gate.max_p95_ms, "above", "{:.3f} ms"),
+    ]
+    failed = [
+        f"{variant['name']}: {what} is {shown.format(value)}, {side} the limit of {shown.format(limit)}"
+        for what, value, limit, side, shown in checks
+        if limit is not None and (value > limit if side == "above" else value < limit)
+    ]
+    return {"variant": variant["name"], "limits": gate.model_dump(exclude_none=True), "failed": failed}
+
+
+def check(report: Mapping[str, Any]) -> None:
+    """Stop if the report's gate is not met.
+
+    Raises:
+        GateError: names every limit that is not kept.
+    """
+    if report["gate"]["failed"]:
+        raise GateError("gate not met: " + "; ".join(report["gate"]["failed"]))

@@ -1,0 +1,37 @@
+"""What a pruning method is. Each has a file of its own in this package, which registers it, and a section of its own
+in ``edgerec/recipe/prune.py``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tf_keras as keras
+
+from converters.registry import Registry
+from edgerec.recommenders import SequenceRecommender
+from edgerec.training.batches import Batch
+from edgerec.training.hooks import Hook
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What is fine-tuned after, or while, a method prunes.
+
+    Attributes:
+        recommender: the pruned model, which is kept.
+        network: the graph to fine-tune: the recommender's own, or one with masks over the same layers.
+        hooks: what the method does while fine-tuning.
+        averaged: whether an average of the fine-tuned weights is kept, as in training.
+    """
+
+    recommender: SequenceRecommender
+    network: keras.Model
+    hooks: Sequence[Hook] = ()
+    averaged: bool = True
+
+
+# The trained recommender, the recipe's section, and what draws the batches of an epoch -> what to fine-tune.
+Method = Callable[[SequenceRecommender, Any, Callable[[int], Sequence[Batch]]], Pruning]
+
+METHODS: Registry[Method] = Registry("pruning method")

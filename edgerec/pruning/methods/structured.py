@@ -1,0 +1,38 @@
+"""Structured pruning: the least important units are cut out, so that the dense shapes shrink, and the smaller model is
+fine-tuned (Li et al., ICLR 2017).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from edgerec.pruning.criteria import CRITERIA
+from edgerec.pruning.methods.method import METHODS, Pruning
+from edgerec.pruning.surgery import cut
+from edgerec.pruning.units import unit_groups
+from edgerec.recipe.prune import StructuredPrune
+from edgerec.recommenders import SequenceRecommender
+from edgerec.training.batches import Batch
+
+
+def structured(
+    recommender: SequenceRecommender, settings: StructuredPrune, batches: Callable[[int], Sequence[Batch]]
+) -> Pruning:
+    """The recommender without ``settings.share`` of the units of each group, at least one of which is left."""
+    groups = unit_groups(recommender, settings.units)
+    importance = CRITERIA[settings.criterion](groups, _first_epoch(batches))
+    plan = {}
+    for group in groups:
+        left = max(1, round(group.units * (1 - settings.share)))
+        # Stable, so that of equally important units the first are kept.
+        plan[group] = np.sort(np.argsort(-importance[group.name], kind="stable")[:left])
+    smaller = cut(recommender, plan)
+    return Pruning(smaller, smaller.network)
+
+
+def _first_epoch(batches: Callable[[int], Sequence[Batch]]) -> Iterator[Batch]:
+    """Drawn only if a criterion looks at them."""
+    yield from batches(1)
+
+
+METHODS.register("structured", structured)

@@ -1,0 +1,82 @@
+"""A recommender as it is served: the signatures of the retrieval contract around it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from converters.servable import Table
+from device_runner.contract import Outputs, Retrieval
+from device_runner.ranking import exclude, top_rows
+from edgerec.recommenders.recommender import SequenceRecommender
+
+# Score of an excluded row: far below any real one, finite so that float16 files stay sound in float32 arithmetic.
+EXCLUDED = -1e9
+# Length of the lists that files are compared by.
+TOP = 10
+
+
+class ServedRecommender:
+    """A :class:`converters.servable.Servable`: ``history`` and ``exclude`` in; ``ids``, ``scores`` and ``item_scores``
+    out, with static shapes for batch 1.
+
+    ``history`` may begin with rows of the user's features, which stand behind all items; ``exclude`` holds items only.
+
+    A recurrent recommender (``contract.state``) has two more signatures: ``advance``, ``state [1, S]`` and
+    ``item [1]`` in, ``state [1, S]`` out, and ``recommend_from_state`` with ``state`` in place of ``history``.
+    """
+
+    def __init__(self, recommender: SequenceRecommender, contract: Retrieval) -> None:
+        self.recommender = recommender
+        self.contract = contract
+        self.tables = (Table("item_table", tuple(recommender.item_table.embeddings.shape)),)
+        self.module = tf.Module()
+        self.module.tracked = [recommender.network, recommender.serving]
+        history = tf.TensorSpec([1, contract.max_history], tf.int32, name="history")
+        excluded = tf.TensorSpec([1, contract.max_exclude], tf.int32, name="exclude")
+        self.signatures: dict[str, Any] = {"recommend": tf.function(self._recommend, [history, excluded])}
+        if contract.state:
+            state = tf.TensorSpec([1, contract.state], tf.float32, name="state")
+            item = tf.TensorSpec([1], tf.int32, name="item")
+            self.signatures["advance"] = tf.function(self._advance, [state, item])
+            self.signatures["recommend_from_state"] = tf.function(self._recommend_from_state, [state, excluded])
+
+    def reference(self, inputs: np.ndarray) -> Outputs:
+        """The Keras model's ``scores`` float32 [n, N + 1] and its ``top`` lists int32 [n, 10] without the history, for
+        histories int32 [n, L], left-padded.
+        """
+        scores = self.recommender.score(list(inputs))
+        return {"scores": scores, "top": top_unseen(scores, inputs)}
+
+    def _recommend(self, history: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._best(self.recommender.item_scores(history), exclude)
+
+    def _recommend_from_state(self, state: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._best(self.recommender.scores_from_state(state), exclude)
+
+    def _advance(self, state: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"state": self.recommender.advance(state, item)}
+
+    def _best(self, item_scores: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = self.contract.items + 1
+        # Row 0 is always excluded, also when every place of ``exclude`` is taken.
+        excluded = tf.concat([tf.zeros([1], tf.int32), tf.squeeze(exclude, 0)], axis=0)
+        hits = tf.scatter_nd(tf.expand_dims(excluded, 1), tf.ones([self.contract.max_exclude + 1]), [rows])
+        allowed = tf.where(tf.expand_dims(hits, 0) > 0, tf.constant(EXCLUDED), item_scores)
+        top = tf.math.top_k(allowed, self.contract.top_k)
+        return {
+            "ids": tf.where(top.values > EXCLUDED / 10, top.indices, 0),
+            "scores": top.values,
+            "item_scores": item_scores,
+        }
+
+
+def top_unseen(scores: np.ndarray, histories: np.ndarray | Sequence[np.ndarray], k: int = TOP) -> np.ndarray:
+    """The k best rows of each line of ``scores`` float32 [n, N + 1] without padding and the history: int32 [n, k],
+    0 where the catalogue has fewer. Rows of user features in a history have no score and are passed over.
+    """
+    masked = scores.copy()
+    exclude(masked, [history[history < scores.shape[1]] for history in histories])
+    best = top_rows(masked, k)
+    return np.pad(best, ((0, 0), (0, k - best.shape[1])))

@@ -1,0 +1,1 @@
+"""The stages of a run, one file each: from the tables to measured bundles."""

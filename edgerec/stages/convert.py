@@ -1,0 +1,167 @@
+"""Recommender -> quantized, verified bundle, measured through the device runtime."""
+
+import json
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import device_runner
+from converters.bundle_writer import with_facts
+from converters.build import build
+from converters.convert import Converted, Vocabulary, bundle_flatbuffer, check_convertible
+from converters.servable import save_model
+from converters.sizes import bundle_sizes
+from converters.verify import Verification
+from device_runner import Recommender
+from device_runner.backends import installed_backends
+from device_runner.contract import Retrieval
+from device_runner.ranking import overlap
+from edgerec.artifact import scratch_folder, write_file
+from edgerec.evaluation.device import evaluate_bundle
+from edgerec.recommenders import SequenceRecommender
+from edgerec.recommenders.recommender import left_pad
+from edgerec.recommenders.serving import ServedRecommender
+from edgerec.stages.new_items import NewItems
+from edgerec.stages.prepare import Prepare
+from edgerec.stages.stage import Stage, Workspace
+from edgerec.stages.train import ModelStage
+
+
+class Exports:
+    """What one model exports: the servable and its flatbuffers, shared by the stages of its schemes."""
+
+    def __init__(self, workspace: Workspace, prepared: Prepare, model: ModelStage, new: NewItems) -> None:
+        self.workspace, self.prepared, self.model, self.new = workspace, prepared, model, new
+        self.stages: list[Convert] = []
+        self._flatbuffers: dict[str, bytes | str] = {}
+
+    @cached_property
+    def servable(self) -> ServedRecommender:
+        """The model with item features folded into its table and new items behind the others."""
+        new = self.new.table
+        vectors = None if new is None else self.model.recommender.new_item_vectors(new)
+        recommender = self.model.recommender.folded(vectors)
+        convert, length = self.workspace.recipe.convert, recommender.architecture.max_history
+        contract = Retrieval(
+            max_history=length,
+            max_exclude=convert.max_exclude or 4 * length,
+            top_k=min(convert.top_k, recommender.items),
+            items=recommender.items,
+            state=recommender.state_size or 0,
+        )
+        return ServedRecommender(recommender, contract)
+
+    def flatbuffer(self, scheme: str, scratch: Path) -> bytes | str:
+        """See :func:`converters.build.build`; all schemes that are out of date are converted in one process."""
+        if scheme not in self._flatbuffers:
+            wanted = dict.fromkeys([scheme, *(stage.scheme for stage in self.stages if not stage.is_current())])
+            save_model(self.servable, scratch / "saved_model")
+            self._flatbuffers |= build(scratch / "saved_model", list(wanted), scratch)
+        return self._flatbuffers[scheme]
+
+
+class Convert(Stage):
+    """One bundle: a model by a scheme.
+
+    Args:
+        variant: name of the bundle in reports and file names.
+    """
+
+    def __init__(self, exports: Exports, variant: str, scheme: str) -> None:
+        super().__init__(exports.workspace)
+        self.name = f"bundles/{variant}"
+        self.inputs = [exports.prepared, exports.model]
+        self.variant, self.scheme = variant, scheme
+        self._exports, self._prepared, self._new = exports, exports.prepared, exports.new
+        exports.stages.append(self)
+
+    def settings(self) -> Any:
+        options = self.recipe.convert.model_dump(exclude={"schemes", "new_items"})
+        return [self.scheme, options, self.recipe.report.histories, installed_backends(), self._new.fingerprint()]
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle file, made first if need be."""
+        return self.made() / self._file_name
+
+    @property
+    def _file_name(self) -> str:
+        return f"{self.recipe.data.name}-{self.variant}.tflite"
+
+    def make(self, into: Path) -> None:
+        servable = self._exports.servable
+        check_convertible(servable, self.scheme)
+        self.workspace.progress.say(f"converting {self.variant}")
+        inputs = self._sample(servable.recommender)
+        with scratch_folder(self.workspace.folder) as scratch:
+            converted = bundle_flatbuffer(
+                self._exports.flatbuffer(self.scheme, scratch), servable, self.scheme, self.recipe.data.name,
+                self._vocabulary(), inputs, self._facts(servable.recommender), scratch,
+            )  # fmt: skip
+        path = into / self._file_name
+        path.write_bytes(converted.content)
+        measured = self._measure(path, converted, into)
+        path.write_bytes(with_facts(path, {"quality": measured["quality"]}))
+        measured["bytes"] = bundle_sizes(path, servable.tables)
+        write_file(into / "measured.json", json.dumps(measured, indent=2) + "\n")
+
+    def _vocabulary(self) -> Vocabulary:
+        tables = [self._prepared.dataset.item_table, *([] if self._new.table is None else [self._new.table])]
+        table = pd.concat(tables) if len(tables) > 1 else tables[0]
+        return Vocabulary(list(table["item_id"]), list(table["title"].fillna("")) if "title" in table else None)
+
+    def _sample(self, recommender: SequenceRecommender) -> np.ndarray:
+        """Real histories that the file is verified on, int32 [n, L], left-padded; some end with a new item."""
+        dataset = self._prepared.dataset
+        targets = dataset.targets("test").sample(self.recipe.report.histories, seed=0)
+        length = recommender.architecture.max_history
+        padded = left_pad(recommender.inputs_of(targets, dataset), length)
+        padded = np.pad(padded, ((0, 0), (length - padded.shape[1], 0)))
+        if self._new.table is not None:
+            ends = padded[::10, -1]
+            ends[:] = dataset.items + 1 + np.arange(len(ends)) % len(self._new.table)
+        return padded
+
+    def _facts(self, recommender: SequenceRecommender) -> dict[str, Any]:
+        """Entries of the manifest beside those that conversion writes."""
+        dataset = self._prepared.dataset
+        facts: dict[str, Any] = {
+            "dataset": {"name": dataset.name, "split_fingerprint": dataset.split_fingerprint},
+            "edgerec": device_runner.__version__,
+            "exclude_history": dataset.exclude_seen,
+        }
+        if recommender.user_features:
+            facts["user_features"] = [asdict(feature) for feature in recommender.user_features]
+        if self._new.table is not None:
+            facts["new_items"] = len(self._new.table)
+        return facts
+
+    def _measure(self, path: Path, converted: Converted, into: Path) -> dict[str, Any]:
+        """Quality of the bundle on all test targets, through the runtime that ``load`` would choose."""
+        dataset = self._prepared.dataset
+        targets = dataset.targets("test")
+        recommender = Recommender.load(path)
+        with self.workspace.progress.steps(f"test {self.variant} on {recommender.backend}", len(targets)) as bar:
+            evaluation = evaluate_bundle(recommender, targets, dataset, bar.advance)
+        evaluation.save(into)
+        if self._new.table is not None:
+            share = float((converted.expected["top"] > dataset.items).mean())
+            new = len(self._new.table)
+            self.workspace.progress.say(f"{new:,} new items take {share:.1%} of the places in top-10 lists")
+        return {
+            "quality": evaluation.quality(),
+            "evaluated_on": recommender.backend,
+            "runtimes": {name: verification.to_json() for name, verification in converted.verified.items()},
+            "verified_histories": min(self.recipe.report.histories, len(targets)),
+            "runtime_overlap@10": _runtime_overlap(list(converted.verified.values())),
+        }
+
+
+def _runtime_overlap(verified: list[Verification]) -> float | None:
+    """Mean top-10 overlap of the first two runtimes that passed; ``None`` with fewer."""
+    passed = [verification.outputs["top"] for verification in verified if verification.passed]
+    return overlap(passed[0], passed[1]) if len(passed) > 1 else None

@@ -1,0 +1,54 @@
+"""Tables -> data set."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import device_runner
+from edgerec.data.dataset import Dataset
+from edgerec.data.prepare import prepare
+from edgerec.data.source import source_fingerprint
+from edgerec.errors import DataError
+from edgerec.stages.stage import Stage
+
+# Settings of [data] that decide how the data set is made and not what is in it. Where the tables are is in the
+# fingerprint of the source, whatever the spelling of the path.
+NOT_IN_THE_RESULT = {"engine", "spark_master", "max_rejected", "path"}
+
+
+class Prepare(Stage):
+    """Reads, cleans and splits the tables."""
+
+    name = "dataset"
+
+    def settings(self) -> Any:
+        data = self.recipe.data
+        kept = data.model_dump(exclude=NOT_IN_THE_RESULT)
+        for table in ("items", "users"):
+            if kept.get(table):
+                kept[table] = {key: value for key, value in kept[table].items() if key != "path"}
+        return [device_runner.__version__, kept, self.recipe.split.model_dump(), source_fingerprint(data)]
+
+    def make(self, into: Path) -> None:
+        prepare(self.recipe, into, self.workspace.progress.say)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set, made first if need be.
+
+        Raises:
+            DataError: a table cannot be read, or there is nothing to train, validate or test on.
+        """
+        dataset = Dataset.load(self.made())
+        missing = [part for part in ("validation", "test") if not len(dataset.targets(part))]
+        if missing or max(map(len, dataset.training_histories())) < 2:
+            kind = self.recipe.split.kind
+            need = (
+                "users with two or more events before the cuts, and some with events before and after each"
+                if kind == "temporal"
+                else "users with four or more events (two to train on, one to validate, one to test)"
+            )
+            raise DataError(
+                f"{dataset.name}: nothing to {' and '.join(missing or ['train on'])}: a {kind} split needs {need}"
+            )
+        return dataset

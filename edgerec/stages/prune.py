@@ -1,0 +1,40 @@
+"""Trained recommender -> pruned and fine-tuned recommender."""
+
+from pathlib import Path
+from typing import Any
+
+from edgerec.pruning.methods import METHODS
+from edgerec.recommenders import SequenceRecommender
+from edgerec.stages.prepare import Prepare
+from edgerec.stages.stage import Workspace
+from edgerec.stages.train import ModelStage
+from edgerec.training.cluster import Workers
+from edgerec.training.hooks import AverageWeights
+from edgerec.training.objective import NextItem
+from edgerec.training.schedule import Schedule
+
+
+class Prune(ModelStage):
+    """Prunes by the method of ``[prune]`` and fine-tunes. The pruned model keeps its item features."""
+
+    name = "pruned"
+
+    def __init__(self, workspace: Workspace, prepared: Prepare, trained: ModelStage) -> None:
+        super().__init__(workspace, prepared)
+        self.inputs = [prepared, trained]
+        self._trained = trained
+
+    def settings(self) -> Any:
+        return self.recipe.prune.model_dump()
+
+    def make(self, into: Path) -> None:
+        train, prune, dataset = self.recipe.train, self.recipe.prune, self.prepared.dataset
+        recommender = SequenceRecommender.load(self._trained.made())  # its own copy: pruning changes it
+        pruning = METHODS[prune.method](recommender, prune, NextItem(recommender, dataset, train).batches)
+        objective = NextItem(pruning.recommender, dataset, train, pruning.network)
+        hooks = list(pruning.hooks)
+        if pruning.averaged and train.average:
+            hooks.append(AverageWeights(objective.weights, train.average))
+        schedule = Schedule.of_fine_tuning(train, prune)
+        log = self.fit(objective, schedule, hooks, "prune", Workers.alone())
+        self.save(pruning.recommender, log, "prune", into)

@@ -1,0 +1,110 @@
+"""Data set -> trained Keras recommender."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tf_keras as keras
+
+from edgerec.artifact import write_file
+from edgerec.errors import ClusterError
+from edgerec.evaluation.ranking import evaluate_model
+from edgerec.pruning.sparsity import sparsity
+from edgerec.recommenders import SequenceRecommender
+from edgerec.stages.prepare import Prepare
+from edgerec.stages.stage import Stage, Workspace
+from edgerec.training.cluster import Workers, loss_of_workers
+from edgerec.training.hooks import AverageWeights, Hook
+from edgerec.training.loop import Fit
+from edgerec.training.objective import NextItem, Objective
+from edgerec.training.schedule import Schedule
+
+
+class ModelStage(Stage):
+    """A stage whose artifact is a Keras recommender with the log of its fit and its evaluation on the test targets."""
+
+    def __init__(self, workspace: Workspace, prepared: Prepare) -> None:
+        super().__init__(workspace)
+        self.prepared = prepared
+
+    @cached_property
+    def recommender(self) -> SequenceRecommender:
+        """The model, made first if need be."""
+        return SequenceRecommender.load(self.made())
+
+    def log(self) -> dict[str, Any]:
+        """What the fit returned, with ``sparsity``: the shares of zeros."""
+        return dict(json.loads((self.made() / "training.json").read_text()))
+
+    def fit(
+        self, objective: Objective, schedule: Schedule, hooks: Sequence[Hook], title: str, workers: Workers
+    ) -> dict[str, Any]:
+        """Fit and return the log."""
+        # Named for what is trained: another recipe in the same folder does not go on from these.
+        checkpoints = self.workspace.folder / "checkpoints" / f"{title}-{self.key}"
+        logs = self.workspace.folder / "logs" / title
+        return Fit(title, objective, schedule, checkpoints, logs, self.workspace.progress, hooks, workers).run()
+
+    def save(self, recommender: SequenceRecommender, log: dict[str, Any], title: str, into: Path) -> None:
+        """Write the model, its log and its evaluation; the checkpoints of its fit are no longer needed then."""
+        recommender.save(into)
+        dataset = self.prepared.dataset
+        targets = dataset.targets("test")
+        with self.workspace.progress.steps(f"test the {self.name} model", len(targets)) as bar:
+            evaluate_model(recommender, targets, dataset, bar.advance).save(into)
+        write_file(into / "training.json", json.dumps({**log, "sparsity": sparsity(recommender)}, indent=2) + "\n")
+        shutil.rmtree(self.workspace.folder / "checkpoints" / f"{title}-{self.key}", ignore_errors=True)
+
+
+class Train(ModelStage):
+    """Trains the recommender that ``[model]`` asks for, alone or with the other workers of a cluster."""
+
+    name = "trained"
+
+    def __init__(self, workspace: Workspace, prepared: Prepare) -> None:
+        super().__init__(workspace, prepared)
+        self.inputs = [prepared]
+        self._workers = Workers.alone()
+
+    def settings(self) -> Any:
+        # One worker or several: the result is the same.
+        return [self.recipe.model.model_dump(), self.recipe.train.model_dump(exclude={"strategy"})]
+
+    def made(self) -> Path:
+        """Like :meth:`Stage.made`. With ``strategy = "multiworker"`` the chief makes it and the others take part."""
+        if self.recipe.train.strategy == "single" or self.is_current():
+            return super().made()
+        with loss_of_workers():
+            self._workers = Workers.join(self.workspace.progress.say)
+            self._workers.agree(self.key, "recipe and tables must be the same for all workers")
+            if self._workers.is_chief:
+                return super().made()
+            self._take_part()
+            return self.folder
+
+    def make(self, into: Path) -> None:
+        self._workers.wait()  # the others read the data set, which is there now
+        recommender, log = self._fit()
+        self.save(recommender, log, "train", into)
+        self._workers.wait()
+
+    def _take_part(self) -> None:
+        self._workers.wait()
+        if not self.prepared.is_current():
+            raise ClusterError(
+                f"{self.workspace.folder}: the chief wrote no data set here; all must share the folder --out"
+            )
+        self._fit()
+        self._workers.wait()
+
+    def _fit(self) -> tuple[SequenceRecommender, dict[str, Any]]:
+        train, dataset, workers = self.recipe.train, self.prepared.dataset, self._workers
+        keras.utils.set_random_seed(train.seed)
+        with workers.strategy.scope():
+            recommender = SequenceRecommender.of_dataset(self.recipe.model, dataset)
+        objective = NextItem(recommender, dataset, train, workers=workers)
+        hooks = [AverageWeights(objective.weights, train.average)] if train.average else []
+        return recommender, self.fit(objective, Schedule.of_training(train), hooks, "train", workers)

@@ -1,0 +1,1 @@
+"""Training: an objective is fitted by one loop, with hooks beside it."""

@@ -1,0 +1,117 @@
+"""What a fit minimises, and what it is validated by."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from edgerec.data.dataset import Dataset, Targets
+from edgerec.data.user_features import encode_users
+from edgerec.evaluation.ranking import evaluate
+from edgerec.recipe import Train
+from edgerec.recommenders import SequenceRecommender
+from edgerec.training.batches import Batch, training_batches
+from edgerec.training.cluster import Workers
+from edgerec.training.losses import Loss, cross_entropy, multiplies_bfloat16, sampled_softmax
+
+# Largest catalogue for which the full cross-entropy is the faster way to a given accuracy on CPU.
+FULL_SOFTMAX_ITEMS = 20_000
+
+
+class Objective(Protocol):
+    """What the loop (``edgerec.training.loop``) fits.
+
+    Attributes:
+        name: of the loss, for reports.
+        network: whose trainable variables are fitted.
+        weights: those of the model that is kept, in which ``network`` may have parts of its own (such as masks).
+        signature: of the tensors of a step.
+    """
+
+    name: str
+    network: keras.Model
+    weights: Sequence[tf.Variable]
+    signature: Sequence[tf.TensorSpec]
+
+    def batches(self, epoch: int) -> Sequence[Any]:
+        """All batches of an epoch, counted from 1. Their number may vary by a few from epoch to epoch."""
+
+    def tensors(self, batch: Any) -> tuple[tf.Tensor, ...]:
+        """This worker's share of a batch, as ``signature`` says."""
+
+    def loss(self, *tensors: tf.Tensor) -> tf.Tensor:
+        """The loss of a share, so scaled that the shares of all workers sum to the batch's. Traced into a graph."""
+
+    def validate(self) -> float:
+        """NDCG@10 on the validation targets; of several workers, this one's share of the mean."""
+
+
+class NextItem:
+    """The next event of every training history: cross-entropy over the catalogue, or over a sample of it.
+
+    Args:
+        recommender: the model; ``network`` may stand in for its own, over the same layers.
+        workers: who share each batch; default: this process alone.
+    """
+
+    def __init__(
+        self,
+        recommender: SequenceRecommender,
+        dataset: Dataset,
+        train: Train,
+        network: keras.Model | None = None,
+        workers: Workers | None = None,
+    ) -> None:
+        self.recommender, self.dataset = recommender, dataset
+        self.network = network or recommender.network
+        self.weights = recommender.network.weights
+        self.workers = workers or Workers.alone()
+        self.signature = [*[tf.TensorSpec([None, None], tf.int32)] * 2, tf.TensorSpec([], tf.float32)]
+        self.name, self._loss = _choose_loss(train, dataset.items)
+        self._batch, self._seed = train.batch, train.seed
+        self._histories = dataset.training_histories()
+        features = recommender.user_features
+        self._users = encode_users(features, dataset.user_table) if features else None
+        targets = dataset.targets("validation")
+        self._targets = len(targets)
+        self._share = Targets(*map(self.workers.share, (targets.users, targets.histories, targets.items)))
+        self._inputs = recommender.inputs_of(self._share, dataset)
+
+    def batches(self, epoch: int) -> list[Batch]:
+        length = self.recommender.architecture.max_history
+        return training_batches(self._histories, length, self._batch, self._seed, epoch, self._users)
+
+    def tensors(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Inputs and targets int32 [B, T], and one over the number of real targets in the whole batch.
+
+        A worker without a line takes another's, and counts it for nothing: each has to take part in each step.
+        """
+        inputs, targets = self.workers.share(batch.inputs), self.workers.share(batch.targets)
+        scale = 1 / np.count_nonzero(batch.targets)
+        if not len(inputs):
+            inputs, targets, scale = batch.inputs[:1], batch.targets[:1], 0.0
+        return tf.constant(inputs), tf.constant(targets), tf.constant(scale, tf.float32)
+
+    def loss(self, *tensors: tf.Tensor) -> tf.Tensor:
+        inputs, targets, scale = tensors
+        real = targets > 0  # the catalogue is scored at real positions only: about half of the slots
+        hidden = tf.boolean_mask(self.network(inputs, training=True), real)
+        return scale * self._loss(hidden, self.recommender.item_vectors(), tf.boolean_mask(targets, real))
+
+    def validate(self) -> float:
+        ranked = evaluate(self.recommender.score, self._share, self.dataset, read=self._inputs)
+        return float(ranked.ndcg(10).sum() / self._targets)
+
+
+def _choose_loss(train: Train, items: int) -> tuple[str, Loss]:
+    name = train.loss
+    if name == "auto":
+        name = "cross-entropy" if items <= FULL_SOFTMAX_ITEMS else "sampled-softmax"
+    if name == "sampled-softmax":
+        return name, sampled_softmax(train.negatives, items)
+    precision = train.precision
+    if precision == "auto":
+        precision = "bfloat16" if multiplies_bfloat16() else "float32"
+    return name, cross_entropy(precision)

@@ -1,0 +1,58 @@
+"""How long a fit takes and how fast it learns."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+import tf_keras as keras
+
+from edgerec.recipe import Prune, Train
+
+# Steps in which the learning rate rises to its peak.
+WARM_UP = 200
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a fit ends and how its learning rate runs.
+
+    Attributes:
+        epochs: at most.
+        patience: epochs without a better validation figure before the fit stops.
+        learning_rate: its peak.
+        steady: share of the epochs before the learning rate falls.
+        seed: of dropout and sampling.
+        max_minutes: stop after the epoch in which this is reached.
+    """
+
+    epochs: int
+    patience: int
+    learning_rate: float
+    steady: float
+    seed: int
+    max_minutes: float | None = None
+
+    @classmethod
+    def of_training(cls, train: Train) -> "Schedule":
+        """What ``[train]`` asks for."""
+        return cls(train.epochs, train.patience, train.learning_rate, train.steady, train.seed, train.max_minutes)
+
+    @classmethod
+    def of_fine_tuning(cls, train: Train, prune: Prune) -> "Schedule":
+        """What ``[prune]`` asks for: all of its epochs, the rest as in training."""
+        return cls(prune.epochs, prune.epochs, prune.learning_rate, train.steady, train.seed, train.max_minutes)
+
+
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """Linear from zero to ``peak`` in ``WARM_UP`` steps, steady, then linear to zero at ``steps``."""
+
+    def __init__(self, peak: float, steps: int, steady: float) -> None:
+        super().__init__()
+        self.peak, self.steps, self.steady = peak, steps, steady
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        done = tf.cast(step, tf.float32)
+        falling = (self.steps - done) / max(1.0, (1 - self.steady) * self.steps)
+        return self.peak * tf.minimum((done + 1) / WARM_UP, tf.clip_by_value(falling, 0.0, 1.0))
+
+    def get_config(self) -> dict[str, float]:
+        return {"peak": self.peak, "steps": self.steps, "steady": self.steady}
