@@ -54,7 +54,7 @@ def bundle_bytes(
         "format": FORMAT_VERSION,
         "name": name,
         "scheme": scheme,
-        "contract": asdict(contract),
+        "contract": contract.to_json(),
         "flatbuffer_bytes": len(flatbuffer),
         "flatbuffer_sha256": hashlib.sha256(flatbuffer).hexdigest(),
         "members": {member: hashlib.sha256(content).hexdigest() for member, content in members.items()},

@@ -205,7 +205,8 @@ def _contract(manifest: dict[str, Any], path: Path) -> Contract:
     state = sizes.get("state", 0)
     if not isinstance(state, int) or state < 0:
         raise BundleError(f"{path}: {MANIFEST} gives the state a size of {state!r}")
-    return Contract(**{name: sizes[name] for name in names}, state=state)
+    from device_runner.contract import Retrieval
+    return Retrieval(**{name: sizes[name] for name in names}, state=state)
 
 
 def _user_features(manifest: dict[str, Any], contract: Contract, path: Path) -> list[UserFeature]:

@@ -20,7 +20,7 @@ class Model(Protocol):
 
     def score(self, histories: Sequence[np.ndarray]) -> np.ndarray: ...
 
-    def read(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]: ...
+    def inputs_of(self, targets: Targets, dataset: Dataset) -> list[np.ndarray]: ...
 
 
 TOP = 10
@@ -44,6 +44,14 @@ class Evaluation:
     ranks: np.ndarray
     top: np.ndarray
     items: int
+
+    def save(self, folder):
+        np.savez_compressed(folder / "evaluation.npz", ranks=self.ranks, top=self.top)
+
+    @classmethod
+    def load(cls, folder, items):
+        with np.load(folder / "evaluation.npz") as saved:
+            return cls(saved["ranks"], saved["top"], items)
 
     def ndcg(self, k: int) -> np.ndarray:
         """NDCG@k of each target, float64 [n] (one relevant item: 1 / log2(rank + 1))."""
@@ -115,7 +123,7 @@ def evaluate_model(
     model: Model, targets: Targets, dataset: Dataset, advance: Callable[[int], None] = lambda steps: None
 ) -> Evaluation:
     """As ``evaluate``, of a model that is told of the users what it reads of them."""
-    return evaluate(model.score, targets, dataset, advance, model.read(targets, dataset))
+    return evaluate(model.score, targets, dataset, advance, model.inputs_of(targets, dataset))
 
 
 def mask_scores(scores: np.ndarray, seen: Sequence[np.ndarray]) -> None:

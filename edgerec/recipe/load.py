@@ -19,7 +19,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read, override and check a recipe.
 
     Relative paths in the recipe are relative to the recipe's folder; paths in ``overrides``
-    (``"section.key=value"``) to the current one.
+    (``"section.key=value"``) to the current one. Where an override chooses another encoder, method or source, settings
+    of the file that only go with the former one are dropped.
 
     Raises:
         RecipeError: absent file, no TOML, unknown key, wrong type or combination; names file and key.
@@ -33,8 +34,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from None
     _anchor_paths(document, path.parent)
-    for override in overrides:
-        _override(document, override)
+    for keys, value in sorted(map(_parse_override, overrides), key=lambda override: not _is_tag(override[0])):
+        _override(document, keys, value)
     try:
         return Recipe.model_validate(document)
     except pydantic.ValidationError as error:
@@ -55,21 +56,37 @@ def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
             table[key] = str(folder / table[key])
 
 
-def _override(document: dict[str, Any], override: str) -> None:
+def _parse_override(override: str) -> tuple[list[str], Any]:
+    """The key path and the value of ``"section.key=value"``."""
     key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or len(parts) < 2 or not all(parts):
+    keys = key.strip().split(".")
+    if not equals or len(keys) < 2 or not all(keys):
         raise RecipeError(f"--set {mask_url(override)}: write it as section.key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        return keys, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a bare word or path
+        return keys, text  # a bare word or path
+
+
+def _is_tag(keys: Sequence[str]) -> bool:
+    """Whether a key path decides which form a section has, such as ``model.encoder``."""
+    return any(keys[-1] == tag for section in _sections_at(keys[:-1]) for tag, _ in _tag_of(section))
+
+
+def _override(document: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    """Set a key. With another encoder, method or source, settings that only go with the former one are dropped."""
     table = document
-    for part in parts[:-1]:
-        table = table.setdefault(part, {})
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"--set {mask_url(override)}: {part} is not a section")
-    table[parts[-1]] = value
+            raise RecipeError(f"--set {'.'.join(keys)}: {key} is not a section")
+    if _is_tag(keys) and table.get(keys[-1]) != value:
+        forms = _sections_at(keys[:-1])
+        kept = {name for form in forms if (keys[-1], value) in _tag_of(form) for name in form.model_fields}
+        others = {name for form in forms for name in form.model_fields} - kept
+        for name in others & set(table) if kept else ():
+            del table[name]
+    table[keys[-1]] = value
 
 
 def _explain(error: Any, path: Path) -> str:

@@ -21,12 +21,12 @@ def structured(
     """The recommender without ``settings.share`` of the units of each group, at least one of which is left."""
     groups = unit_groups(recommender, settings.units)
     importance = CRITERIA[settings.criterion](groups, _first_epoch(batches))
-    plan = {}
+    kept = {}
     for group in groups:
         left = max(1, round(group.units * (1 - settings.share)))
         # Stable, so that of equally important units the first are kept.
-        plan[group] = np.sort(np.argsort(-importance[group.name], kind="stable")[:left])
-    smaller = cut(recommender, plan)
+        kept[group.name] = np.sort(np.argsort(-importance[group.name], kind="stable")[:left])
+    smaller = cut(recommender, groups, kept)
     return Pruning(smaller, smaller.network)
 
 
