@@ -21,11 +21,16 @@ import tf_keras as keras
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
 from device_runner.bench import cpu_model
 from edgerec.data.dataset import TEST, VALIDATION, Dataset
-from edgerec.losses import multiplies_bfloat16
+from edgerec.training.losses import multiplies_bfloat16
 from edgerec.progress import Progress
-from edgerec.recipe import Model, Train
+from edgerec.recipe import Train
 from edgerec.recommenders import SequenceRecommender
-from edgerec.training import train, training_batches
+from edgerec.recommenders.architecture import Architecture, Block
+from edgerec.training.batches import training_batches
+from edgerec.training.hooks import AverageWeights
+from edgerec.training.loop import Fit
+from edgerec.training.objective import NextItem
+from edgerec.training.schedule import Schedule
 
 LENGTH, DIM, BLOCKS, BATCH = 200, 64, 2, 32
 # MovieLens-1M's, with five users or more an item.
@@ -97,8 +102,10 @@ def edgerec_speeds(
         raise click.UsageError(f"an epoch has {len(batches)} batches, too few for {count} segments of {steps}")
     turns = Turns(len(batches), WARM_UP, steps, count, between)
     with tempfile.TemporaryDirectory() as scratch, suppress(Enough):
-        folders = {"checkpoints": Path(scratch, "checkpoints"), "logs": Path(scratch, "logs")}
-        train(new_recommender(dataset.items), dataset, config, **folders, progress=turns, title="bench")
+        objective = NextItem(new_recommender(dataset.items), dataset, config)
+        hooks = [AverageWeights(objective.weights, config.average)]
+        folders = Path(scratch, "checkpoints"), Path(scratch, "logs")
+        Fit("bench", objective, Schedule.of_training(config), *folders, turns, hooks).run()
     real = np.cumsum([0, *(np.count_nonzero(batch.targets) for batch in batches)])
     return [float(real[last] - real[first]) / seconds for first, last, seconds in turns.segments]
 
@@ -155,7 +162,7 @@ def keras_segments(histories: list[np.ndarray], items: int) -> Segment:
 
 def new_recommender(items: int) -> SequenceRecommender:
     tf.keras.utils.set_random_seed(1)
-    return SequenceRecommender(Model(encoder="sasrec", dim=DIM, blocks=BLOCKS, max_history=LENGTH), items)
+    return SequenceRecommender(Architecture("sasrec", DIM, LENGTH, (Block(4 * DIM, DIM),) * BLOCKS, 0.1), items)
 
 
 def machine() -> dict[str, object]:

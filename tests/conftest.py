@@ -1,10 +1,14 @@
 """Fixtures: a slice of real purchases, and one small run of the whole pipeline over it."""
 
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+from filelock import FileLock
 
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
 from edgerec.data.source import resolve_builtin
@@ -25,9 +29,24 @@ SMALL = {
 
 
 @pytest.fixture(scope="session")
-def purchases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of pytest-xdist see, for what is made once."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def purchases(shared_folder: Path) -> Path:
     """A folder with ``purchases.csv`` (household, product, time) and ``products.csv`` of 250 real households."""
-    folder = tmp_path_factory.mktemp("purchases")
+    folder = shared_folder / "purchases"
+    with FileLock(shared_folder / "purchases.lock"):
+        if not folder.exists():
+            write_purchases(folder)
+    return folder
+
+
+def write_purchases(folder: Path) -> None:
+    folder.mkdir()
     data = resolve_builtin(GroceryData(source="grocery"))
     duckdb.execute(
         f"""
@@ -37,7 +56,6 @@ def purchases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert data.items
     duckdb.execute(f"copy (select * from read_parquet('{data.items.path}')) to '{folder}/products.csv' (header)")
-    return folder
 
 
 def small_recipe(purchases: Path, **sections: dict[str, object]) -> Recipe:
@@ -54,17 +72,61 @@ def small_recipe(purchases: Path, **sections: dict[str, object]) -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def small_run(purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> "Run":
-    """The whole pipeline, run once over the real slice."""
+def small_run(purchases: Path, shared_folder: Path) -> "Run":
+    """The whole pipeline, run once over the real slice. Tests only read it; ``run_copy`` is for those that change."""
     from edgerec.pipeline import Run
     from edgerec.progress import Progress
 
-    run = Run(small_recipe(purchases), tmp_path_factory.mktemp("run"), Progress())
-    run.report()
+    run = Run(small_recipe(purchases), shared_folder / "small-run", Progress())
+    run.report()  # with several processes, the first one makes it and the others wait
     return run
+
+
+@pytest.fixture
+def run_copy(small_run: "Run", tmp_path: Path) -> Path:
+    """The folder of a copy of the small run."""
+    return Path(shutil.copytree(small_run.folder, tmp_path / "run-copy"))
 
 
 @pytest.fixture(scope="session")
 def bundle(small_run: "Run") -> Path:
     """The int8 bundle of the small run."""
     return small_run.bundles["int8"]
+
+
+@pytest.fixture(scope="session")
+def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a bundle of a model with random weights, which is all that a test of the runtime needs: seconds."""
+    return lambda **options: make_random_bundle(tmp_path_factory.mktemp("random"), **options)
+
+
+def make_random_bundle(
+    folder: Path, items: int = 30, scheme: str = "float32", facts: dict[str, object] | None = None, **model: object
+) -> Path:
+    """A verified bundle with items ``i1``, ``i2``, ... and a network of random weights."""
+    import numpy as np
+    import tensorflow as tf
+    from tiny import architecture
+
+    from converters.build import build
+    from converters.convert import Vocabulary, bundle_flatbuffer
+    from converters.servable import save_model
+    from device_runner.contract import Retrieval
+    from edgerec.recommenders import SequenceRecommender
+    from edgerec.recommenders.serving import ServedRecommender
+
+    tf.keras.utils.set_random_seed(0)
+    shape = architecture(**{"encoder": "gru", "dim": 8, "blocks": 1, "max_history": 6, **model})
+    recommender = SequenceRecommender(shape, items, "random")
+    rng = np.random.default_rng(0)
+    recommender.network.set_weights([w + rng.normal(0, 0.3, size=w.shape) for w in recommender.network.get_weights()])
+    sizes = {"max_history": shape.max_history, "max_exclude": 12, "top_k": min(10, items), "items": items}
+    servable = ServedRecommender(recommender, Retrieval(**sizes, state=recommender.state_size or 0))
+    save_model(servable, folder / "saved_model")
+    (flatbuffer,) = build(folder / "saved_model", [scheme], folder).values()
+    inputs = rng.integers(1, items + 1, (20, shape.max_history)).astype(np.int32)
+    vocabulary = Vocabulary([f"i{row}" for row in range(1, items + 1)], None)
+    given = {"dataset": {"name": "random", "split_fingerprint": "random"}, **(facts or {})}
+    path = folder / f"{scheme}.tflite"
+    path.write_bytes(bundle_flatbuffer(flatbuffer, servable, scheme, "random", vocabulary, inputs, given, folder).content)
+    return path

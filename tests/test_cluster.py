@@ -12,13 +12,14 @@ import tensorflow as tf
 from conftest import small_recipe
 from test_logs import logged
 
-from device_runner.process import child_environment
-from edgerec.cluster import Place, Workers, check_may_run, place_of
+from device_runner.child_process import child_environment
+from edgerec.training.cluster import Place, Workers, check_may_run, place_of
 from edgerec.errors import ClusterError
 from edgerec.pipeline import Run
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe
-from edgerec.training import Batch, _share, training_batches
+from edgerec.training.batches import Batch, training_batches
+from edgerec.training.objective import share_of
 
 # Without dropout, and with the item scores of the loss in full, only the order of sums differs.
 EXACT = {"model": {"dropout": 0.0}, "train": {"precision": "float32", "epochs": 3}}
@@ -89,7 +90,7 @@ def test_the_shares_of_a_batch_add_up_to_it(lines: int) -> None:
     inputs = np.arange(1, 4 * lines + 1, dtype=np.int32).reshape(lines, 4)
     batch = Batch(inputs, inputs * (inputs % 3 > 0))
     strategy = tf.distribute.get_strategy()
-    shares = [_share(batch, Workers(Place(index, 3), strategy)) for index in range(3)]
+    shares = [share_of(batch, Workers(Place(index, 3), strategy)) for index in range(3)]
     counted = [targets for _, targets, scale in shares if scale > 0]
     assert sorted(np.concatenate(counted).ravel()) == sorted(batch.targets.ravel())
     assert {float(scale) for *_, scale in shares if scale > 0} == {np.float32(1 / np.count_nonzero(batch.targets))}

@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_recommenders import ITEMS, shaken
-from tiny import tiny_dataset
+from tiny import architecture, tiny_dataset
 
 from device_runner import Recommender
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.evaluation.device import evaluate_bundle
 from edgerec.evaluation.ranking import NEVER, evaluate
 from edgerec.pipeline import Run
-from edgerec.recipe import Model
 from edgerec.recommenders import ENCODERS, SequenceRecommender
-from edgerec.training import training_batches
+from edgerec.training.batches import training_batches
 
 LENGTH = 6
 # Users 0, 2 and 3 are alike up to their test targets; 3's and 4's are cold; 4 has a cold item in its history; the last
@@ -27,7 +26,7 @@ USERS = [
 
 @pytest.fixture(scope="module", params=ENCODERS)
 def encoder(request: pytest.FixtureRequest) -> SequenceRecommender:
-    return shaken(Model(encoder=request.param, dim=8, blocks=2, max_history=LENGTH))
+    return shaken(architecture(encoder=request.param, dim=8, blocks=2, max_history=LENGTH))
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,14 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner, Result
 from scipy.special import log_softmax
-from tiny import tiny_dataset
+from tiny import architecture, tiny_dataset
 
 from device_runner.user_features import UserFeature
 from edgerec.cli.main import main
 from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError, EdgeRecError
-from edgerec.evaluation.ranking import evaluate
-from edgerec.pipeline import Run, load_evaluation
-from edgerec.recipe import Model
+from edgerec.evaluation.ranking import Evaluation, evaluate
+from edgerec.pipeline import Run
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.ensemble import Ensemble, load_model
 
@@ -29,7 +28,7 @@ CONFIGS = (
 
 def untrained(seed: int, split: str = "tiny", items: int = ITEMS) -> SequenceRecommender:
     """With large random weights, so that its log-probabilities are far from uniform."""
-    made = SequenceRecommender(Model(**CONFIGS[seed % 3]), items, split)
+    made = SequenceRecommender(architecture(**CONFIGS[seed % 3]), items, split)
     rng = np.random.default_rng(seed)
     made.network.set_weights([w + rng.normal(0, 0.5, size=w.shape) for w in made.network.get_weights()])
     return made
@@ -86,7 +85,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     for number, member in enumerate(ensemble.members):
         alone = load_model(tmp_path / "members" / str(number))
         assert isinstance(alone, SequenceRecommender)
-        assert alone.config == member.config
+        assert alone.architecture == member.architecture
         np.testing.assert_array_equal(alone.score(HISTORIES), member.score(HISTORIES))
 
 
@@ -101,9 +100,9 @@ def test_members_that_do_not_fit_together_are_refused() -> None:
 
 def test_members_are_told_the_same_of_the_user() -> None:
     def told(length: int, *values: str) -> SequenceRecommender:
-        config = Model(encoder="mean", dim=4, max_history=length)
+        shape = architecture(encoder="mean", dim=4, max_history=length)
         users = [UserFeature("gender", ITEMS + 1, values=values)]
-        return SequenceRecommender(config, ITEMS, "tiny", user_features=users)
+        return SequenceRecommender(shape, ITEMS, "tiny", user_features=users)
 
     assert Ensemble([told(5, "F", "M"), told(5, "F", "M")]).score(HISTORIES).shape == (3, ITEMS + 1)
     for other in (told(5, "M", "F"), told(6, "F", "M"), untrained(0)):
@@ -155,7 +154,7 @@ def test_an_ensemble_of_a_run_is_evaluated_as_any_model(small_run: Run, tmp_path
     assert document["members"][0]["validation"]["ndcg@10"] == pytest.approx(log["validation_ndcg@10"], rel=1e-4)
 
     quality = document["ensemble"]["test"]
-    assert load_evaluation(out, small_run.dataset.items).quality() == pytest.approx(quality)
+    assert Evaluation.load(out, small_run.dataset.items).quality() == pytest.approx(quality)
     asked = ["--dataset", dataset, "--json"]
     alone = json.loads(call("evaluate", out, "--against", small_run.trained, *asked).stdout)
     assert alone["quality"] == pytest.approx(quality)
@@ -218,13 +217,13 @@ def test_an_interrupted_ensemble_leaves_what_was_there(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("edgerec.ensembling.save_evaluation", stop)
+        patched.setattr(Evaluation, "save", stop)
         assert call(*asked).exit_code == 130
         assert sorted(tmp_path.iterdir()) == before
         patched.undo()
         assert call(*asked).exit_code == 0
         kept = (out / "made-from.json").stat().st_mtime_ns
-        patched.setattr("edgerec.ensembling.save_evaluation", stop)
+        patched.setattr(Evaluation, "save", stop)
         assert call(*asked).exit_code == 130
     assert (out / "made-from.json").stat().st_mtime_ns == kept
     assert sorted(tmp_path.iterdir()) == sorted([*before, out])

@@ -6,7 +6,7 @@ import tensorflow as tf
 from conftest import small_recipe
 from tensorflow.python.summary.summary_iterator import summary_iterator
 
-from edgerec.logs import SCALARS, ScalarLog
+from edgerec.training.tensorboard import SCALARS, ScalarLog
 from edgerec.pipeline import Run
 
 

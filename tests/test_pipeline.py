@@ -12,7 +12,7 @@ from converters.verify import verify
 from device_runner import Bundle, Recommender
 from edgerec.errors import DataError, GateError
 from edgerec.evaluation.device import check_split, evaluate_bundle
-from edgerec.pipeline import UNPRUNED, Run, load_evaluation
+from edgerec.pipeline import UNPRUNED, Run
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe
 from edgerec.recommenders import SequenceRecommender
@@ -64,7 +64,7 @@ def test_a_bundles_quality_is_measured_through_the_device_runtime(small_run: Run
     targets = small_run.dataset.targets("test")
     result = evaluate_bundle(Recommender.load(path), targets, small_run.dataset)
     assert result.quality() == pytest.approx(Bundle.read(path).manifest["quality"])
-    saved = load_evaluation(path.parent, small_run.dataset.items)
+    saved = Evaluation.load(path.parent, small_run.dataset.items)
     assert np.array_equal(saved.top, result.top)
     assert np.array_equal(saved.ranks, result.ranks)
 
@@ -102,7 +102,7 @@ def test_where_repeats_are_kept_the_bundle_recommends_what_it_was_measured_on(pu
     targets = run.dataset.targets("test")
     history = [loaded.bundle.items[row] for row in targets.histories[0]]
     shown = [loaded.rows([entry.item])[0] for entry in loaded.recommend(history)]
-    assert shown == load_evaluation(run.bundles["float32"].parent, run.dataset.items).top[0].tolist()
+    assert shown == Evaluation.load(run.bundles["float32"].parent, run.dataset.items).top[0].tolist()
     assert set(history) & {entry.item for entry in loaded.recommend(history, k=1000)}
     assert not set(history) & {entry.item for entry in loaded.recommend(history, k=1000, exclude_history=True)}
 

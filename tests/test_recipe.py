@@ -25,7 +25,18 @@ def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
         ('[data]\nsource = "grocery"\n[trian]\nepochs = 3\n', "recipe.toml:3: trian: unknown key; did you mean train?"),
         ('[data]\nsource = "grocery"\n[train]\nepochs = "x"\n', "recipe.toml:4: train.epochs: "),
         ('[data]\nsource = "grocery"\n[model]\ndim = 10\nheads = 3\n', "dim 10 is not a multiple of heads 3"),
-        ('[data]\nsource = "grocery"\n[convert]\nschemes = ["int5"]\n', "convert.schemes.0: "),
+        ('[data]\nsource = "grocery"\n[convert]\nschemes = ["int5"]\n', "convert.schemes.0: unknown scheme 'int5'; did you"),
+        ('[data]\nsource = "grocery"\n[model]\nencoder = "lstm"\n', ".toml:4: model.encoder: 'lstm' is unknown; known"),
+        ('[data]\nsource = "grocery"\n[model]\nencoder = "gru"\nheads = 2\n', 'it goes with encoder = "sasrec"'),
+        ('[data]\nsource = "grocery"\n[model]\nhidden = 9\n', 'it goes with encoder = "gru" or encoder = "lru"'),
+        ('[data]\nsource = "grocery"\n[model]\nencoder = "mean"\nexpansion = 2\n', ".toml:5: model.expansion: unknown key"),
+        ('[data]\nsource = "grocery"\n[split]\ntest = 0.2\n', 'it goes with kind = "temporal"'),
+        ('[data]\nsource = "grocery"\npath = "x.csv"\n', 'it goes with source = "table" or source = "movielens"'),
+        ('[data]\nsource = "grocery"\nspark_master = "x"\n', 'spark_master has no effect without engine = "spark"'),
+        ('[data]\nsource = "grocery"\n[train]\nloss = "cross-entropy"\nnegatives = 9\n', "negatives has no effect with"),
+        ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\nsparsity = 0.5\n', 'with method = "magnitude"'),
+        ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\ncriterion = "luck"\n', "unknown criterion 'luck'"),
+        ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\nunits = ["state"]\n', 'needs model.encoder = "gru"'),
         ("[data]\n", "needs a path"),
         ("[data\n", "not TOML"),
         ("", "data: Field required"),
@@ -45,7 +56,7 @@ def test_an_absent_recipe_is_told(tmp_path: Path) -> None:
 
 
 def test_overrides_take_toml_values_and_bare_words(tmp_path: Path) -> None:
-    path = write(tmp_path, '[data]\nsource = "grocery"\n')
+    path = write(tmp_path, '[data]\npath = "t.csv"\n')
     recipe = load_recipe(path, ["train.epochs=7", "data.name=shop", "convert.schemes=['int8']", "data.columns.user=u"])
     assert recipe.train.epochs == 7
     assert recipe.data.name == "shop"
@@ -68,3 +79,13 @@ def test_paths_in_a_recipe_are_relative_to_it_and_overrides_to_the_current_folde
 @pytest.mark.parametrize("name", ["grocery", "movielens-1m"])
 def test_the_recipes_of_the_zoo_are_valid(name: str) -> None:
     assert load_recipe(Path(__file__).parent.parent / "models" / name / "recipe.toml").data.name == name
+
+
+def test_an_override_that_chooses_another_form_drops_what_only_goes_with_the_former_one(tmp_path: Path) -> None:
+    path = write(tmp_path, '[data]\nsource = "grocery"\n[model]\nencoder = "gru"\nhidden = 9\ndim = 8\n')
+    recipe = load_recipe(path, ["model.heads=2", "model.encoder=sasrec"])
+    assert (recipe.model.encoder, recipe.model.dim, recipe.model.heads) == ("sasrec", 8, 2)
+    with pytest.raises(RecipeError, match="'none' is unknown"):
+        load_recipe(path, ["model.encoder=none"])
+    with pytest.raises(RecipeError, match='model.hidden: unknown key; it goes with encoder = "gru"'):
+        load_recipe(path, ["model.encoder=sasrec", "model.hidden=9"])

@@ -2,12 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from tiny import tiny_dataset
+from tiny import architecture, tiny_dataset
 
 from edgerec.data.features import encode_features, fit_feature
 from edgerec.errors import EdgeRecError
-from edgerec.recipe import Model
+from edgerec.recipe.model import MeanModel
 from edgerec.recommenders import ENCODERS, SequenceRecommender
+from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.recommender import left_pad
 
 ITEMS = 30
@@ -22,10 +23,10 @@ VARIANTS = [
 ]
 
 
-def shaken(config: Model, **given: object) -> SequenceRecommender:
+def shaken(shape: Architecture, **given: object) -> SequenceRecommender:
     """A recommender far from initialisation, so that every layer matters."""
     tf.keras.utils.set_random_seed(0)
-    made = SequenceRecommender(config, ITEMS, **given)
+    made = SequenceRecommender(shape, ITEMS, **given)
     rng = np.random.default_rng(0)
     made.network.set_weights([w + rng.normal(0, 0.3, size=w.shape) for w in made.network.get_weights()])
     return made
@@ -33,7 +34,7 @@ def shaken(config: Model, **given: object) -> SequenceRecommender:
 
 @pytest.fixture(params=VARIANTS, ids=lambda v: "-".join(map(str, v.values())))
 def recommender(request: pytest.FixtureRequest) -> SequenceRecommender:
-    return shaken(Model(**{"dim": 8, "blocks": 2, "max_history": 6, **request.param}))
+    return shaken(architecture(**{"dim": 8, "blocks": 2, "max_history": 6, **request.param}))
 
 
 HISTORIES = [np.array(h, np.int32) for h in ([5], [1, 2], [3, 1, 4, 1, 5, 9], [2, 7, 1, 8, 2, 8, 1, 8])]
@@ -76,7 +77,7 @@ def test_no_state_sees_later_events(recommender: SequenceRecommender) -> None:
 
 def test_order_matters_to_all_but_the_mean(recommender: SequenceRecommender) -> None:
     there, back = recommender.score([np.array([1, 2, 3]), np.array([3, 2, 1])])
-    assert np.allclose(there, back, rtol=1e-4, atol=1e-4) == (recommender.config.encoder == "mean")
+    assert np.allclose(there, back, rtol=1e-4, atol=1e-4) == (recommender.architecture.encoder == "mean")
 
 
 def test_what_is_saved_is_what_is_loaded(recommender: SequenceRecommender, tmp_path) -> None:
@@ -86,7 +87,7 @@ def test_what_is_saved_is_what_is_loaded(recommender: SequenceRecommender, tmp_p
 
 def test_one_step_from_a_kept_state_is_the_whole_pass(recommender: SequenceRecommender) -> None:
     if recommender.state_size is None:
-        assert recommender.config.encoder not in ("gru", "lru")
+        assert recommender.architecture.encoder not in ("gru", "lru")
         return
     history = [3, 1, 4, 1, 5, 9]
     state = tf.zeros([1, recommender.state_size])
@@ -110,8 +111,8 @@ def test_features_are_part_of_an_items_vector_and_fold_into_the_table(tmp_path) 
     kinds = {"genres": "multi", "year": "numeric", "brand": "categorical"}
     features = [fit_feature(name, kind, FEATURES[name]) for name, kind in kinds.items()]
     encoded = encode_features(features, FEATURES).with_padding()
-    config = Model(encoder="gru", dim=8, blocks=1, max_history=6, item_features=list(kinds))
-    recommender = shaken(config, item_features=features, encoded=encoded)
+    shape = architecture(encoder="gru", dim=8, blocks=1, max_history=6)
+    recommender = shaken(shape, item_features=features, encoded=encoded)
     own = recommender.item_table.embeddings.numpy()
     apart = recommender.item_table.vectors().numpy() - own
     assert np.abs(apart[1:]).min(1).max() > 0.01
@@ -130,9 +131,9 @@ def test_features_are_part_of_an_items_vector_and_fold_into_the_table(tmp_path) 
 
 def test_features_that_are_not_there_are_told(tmp_path) -> None:
     with pytest.raises(EdgeRecError, match=r"no feature 'colour'; it has: none"):
-        SequenceRecommender.of_dataset(Model(item_features=["colour"]), tiny_dataset(tmp_path, [[1, 2, 3]]))
+        SequenceRecommender.of_dataset(MeanModel(encoder="mean", item_features=["colour"]), tiny_dataset(tmp_path, [[1, 2, 3]]))
     with pytest.raises(EdgeRecError, match="no item features"):
-        shaken(Model(encoder="mean", dim=8)).new_item_vectors(FEATURES)
+        shaken(architecture(encoder="mean", dim=8)).new_item_vectors(FEATURES)
     feature = fit_feature("brand", "categorical", FEATURES["brand"])
     with pytest.raises(EdgeRecError, match="lacks the feature brand; it has: genres, year"):
         encode_features([feature], FEATURES[["genres", "year"]])
@@ -144,7 +145,7 @@ def test_a_folder_without_model_is_told(tmp_path) -> None:
 
 
 def test_the_lookups_gradient_is_that_of_a_plain_gather() -> None:
-    recommender = SequenceRecommender(Model(encoder="mean", dim=4, max_history=6), ITEMS)
+    recommender = SequenceRecommender(architecture(encoder="mean", dim=4, max_history=6), ITEMS)
     table, ids = recommender.item_table.embeddings, tf.constant([[0, 3, 3, 7]])
     with tf.GradientTape(persistent=True) as tape:
         ours = tf.reduce_sum(recommender.item_table(ids) ** 2)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import small_recipe
 
-from device_runner.process import child_environment
+from device_runner.child_process import child_environment
 from edgerec.artifact import is_current, new_folder, write_file
 from edgerec.data.dataset import Dataset
 from edgerec.evaluation.ranking import Evaluation, evaluate
@@ -36,7 +36,7 @@ import sys
 import edgerec
 import tensorflow as tf
 from pathlib import Path
-from edgerec import training
+from edgerec.training import objective
 from edgerec.pipeline import Run
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe
@@ -47,8 +47,8 @@ def told(name, function):
         return function(*arguments, **options)
     return call
 
-training.evaluate = told("evaluation", training.evaluate)
-training.training_batches = told("training", training.training_batches)
+objective.evaluate = told("evaluation", objective.evaluate)
+objective.training_batches = told("training", objective.training_batches)
 tf.train.CheckpointManager.save = told("checkpoint", tf.train.CheckpointManager.save)
 Run(Recipe.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]), Progress()).trained
 """
@@ -151,7 +151,7 @@ def test_without_dropout_an_interrupted_training_is_the_uninterrupted_one(
             (tmp_path / name / "dataset").symlink_to(tmp_path / "one" / "dataset")
         for epochs in lives:
             with monkeypatch.context() as patch:
-                patch.setattr("edgerec.training.evaluate", interrupted_after(epochs))
+                patch.setattr("edgerec.training.objective.evaluate", interrupted_after(epochs))
                 with pytest.raises(KeyboardInterrupt):
                     _ = Run(recipe, tmp_path / name, Progress()).trained
         curves.append(json.loads((Run(recipe, tmp_path / name, Progress()).trained / "training.json").read_text()))

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from conftest import small_recipe
 
-from edgerec.evaluation.ranking import evaluate
-from edgerec.pipeline import Run, load_evaluation
+from edgerec.evaluation.ranking import Evaluation, evaluate
+from edgerec.pipeline import Run
 from edgerec.progress import Progress
-from edgerec.pruning.magnitude import sparsity
+from edgerec.pruning.sparsity import sparsity
 from edgerec.recommenders import SequenceRecommender
-from edgerec.training import training_batches
+from edgerec.recommenders.architecture import Architecture
+from edgerec.training.batches import training_batches
 
 
 def test_every_event_but_the_first_is_a_target_after_its_own_predecessor() -> None:
@@ -39,9 +40,9 @@ def test_the_model_kept_is_the_best_epochs(small_run: Run) -> None:
 
 def test_training_ranks_better_than_an_untrained_model(small_run: Run) -> None:
     dataset = small_run.dataset
-    untrained = SequenceRecommender(small_run.recipe.model, dataset.items)
+    untrained = SequenceRecommender(Architecture.of_recipe(small_run.recipe.model), dataset.items)
     before = evaluate(untrained.score, dataset.targets("test"), dataset)
-    after = load_evaluation(small_run.trained, dataset.items)
+    after = Evaluation.load(small_run.trained, dataset.items)
     assert after.reciprocal_ranks().mean() > 1.5 * before.reciprocal_ranks().mean()
 
 

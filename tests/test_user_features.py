@@ -22,11 +22,11 @@ from edgerec.data.features import fit_feature
 from edgerec.data.source import resolve_builtin
 from edgerec.data.user_features import MIN_USERS, encode_users, fit_user_features, users_of
 from edgerec.evaluation.device import evaluate_bundle
-from edgerec.pipeline import Run, load_evaluation
+from edgerec.pipeline import Run
 from edgerec.progress import Progress
 from edgerec.recipe import Data, Recipe
 from edgerec.recommenders import SequenceRecommender
-from edgerec.training import UNTOLD, training_batches
+from edgerec.training.batches import WITHOUT_FEATURES, training_batches
 
 GENDER = UserFeature("gender", 101, values=("F", "M"))
 AGE = UserFeature("age", 103, edges=(18.0, 35.0))
@@ -122,7 +122,7 @@ def test_windows_begin_with_the_users_features_which_are_no_targets() -> None:
     alone = [b.inputs[b.targets[:, -1] > 0] for b in training_batches(histories[3:4], 10, 8, 1, 1, users[3:4])]
     assert [a.tolist() for a in alone] == [[[103]]]
     windows = sum(len(b.inputs) for b in training_batches(histories, 10, 8, 1, 1))
-    assert 0.5 * (1 - 2 * UNTOLD) < told / windows < 1
+    assert 0.5 * (1 - 2 * WITHOUT_FEATURES) < told / windows < 1
 
 
 def test_a_manifest_with_malformed_features_is_refused() -> None:
@@ -210,7 +210,7 @@ def test_keras_model_and_bundle_are_told_the_same(told_run: Run) -> None:
     np.testing.assert_allclose(found[:, 1:], expected[:, 1:], rtol=1e-3, atol=1e-4)
     by_bundle = evaluate_bundle(recommender, targets, dataset)
     assert by_bundle.ndcg(10).mean() == pytest.approx(
-        load_evaluation(told_run.pruned, dataset.items).ndcg(10).mean(), rel=0.02
+        Evaluation.load(told_run.pruned, dataset.items).ndcg(10).mean(), rel=0.02
     )
 
 

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from edgerec.data.dataset import Dataset
+from edgerec.recipe import Model
+from edgerec.recommenders.architecture import Architecture
+
+
+def architecture(**model: object) -> Architecture:
+    """The architecture that ``[model]`` with these keys asks for."""
+    return Architecture.of_recipe(TypeAdapter(Model).validate_python(model))
 
 
 def tiny_dataset(

@@ -84,15 +84,7 @@ class NextItem:
         return training_batches(self._histories, length, self._batch, self._seed, epoch, self._users)
 
     def tensors(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Inputs and targets int32 [B, T], and one over the number of real targets in the whole batch.
-
-        A worker without a line takes another's, and counts it for nothing: each has to take part in each step.
-        """
-        inputs, targets = self.workers.share(batch.inputs), self.workers.share(batch.targets)
-        scale = 1 / np.count_nonzero(batch.targets)
-        if not len(inputs):
-            inputs, targets, scale = batch.inputs[:1], batch.targets[:1], 0.0
-        return tf.constant(inputs), tf.constant(targets), tf.constant(scale, tf.float32)
+        return share_of(batch, self.workers)
 
     def loss(self, *tensors: tf.Tensor) -> tf.Tensor:
         inputs, targets, scale = tensors
@@ -103,6 +95,19 @@ class NextItem:
     def validate(self) -> float:
         ranked = evaluate(self.recommender.score, self._share, self.dataset, read=self._inputs)
         return float(ranked.ndcg(10).sum() / self._targets)
+
+
+def share_of(batch: Batch, workers: Workers) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """A worker's share of a batch: inputs and targets int32 [b, T], and one over the number of real targets in the
+    whole batch, float32.
+
+    A worker without a line takes another's, and counts it for nothing: each has to take part in each step.
+    """
+    inputs, targets = workers.share(batch.inputs), workers.share(batch.targets)
+    scale = 1 / np.count_nonzero(batch.targets)
+    if not len(inputs):
+        inputs, targets, scale = batch.inputs[:1], batch.targets[:1], 0.0
+    return tf.constant(inputs), tf.constant(targets), tf.constant(scale, tf.float32)
 
 
 def _choose_loss(train: Train, items: int) -> tuple[str, Loss]:
