@@ -22,7 +22,7 @@ SMALL = {
     "data": {"name": "small-grocery", "min_item_users": 10, "min_user_events": 5},
     "model": {"encoder": "sasrec", "dim": 16, "blocks": 1, "max_history": 20},
     "train": {"epochs": 3, "learning_rate": 3e-3},
-    "prune": {"epochs": 2, "sparsity": 0.5},
+    "prune": {"epochs": 2},
     "convert": {"top_k": 20},
     "report": {"histories": 100},
 }
