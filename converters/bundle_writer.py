@@ -5,7 +5,6 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from device_runner.bundle import (
     MANIFEST,
     TITLES,
     Bundle,
-    Contract,
     escape_line,
 )
+from device_runner.contract import Ranking, Retrieval
 
 # A fixed time stamp: the same input gives the same bytes.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -29,8 +28,8 @@ def bundle_bytes(
     flatbuffer: bytes,
     name: str,
     scheme: str,
-    contract: Contract,
-    items: Sequence[str],
+    contract: Retrieval | Ranking,
+    items: Sequence[str] = (),
     titles: Sequence[str] | None = None,
     golden: Sequence[dict[str, Any]] | None = None,
     card: str | None = None,
@@ -39,11 +38,11 @@ def bundle_bytes(
     """A bundle in memory.
 
     Args:
-        items: raw ids of rows 1..N; likewise ``titles``.
+        items: raw ids of rows 1..N; likewise ``titles``. A ranking bundle may have none.
         golden: cases ``{"history": rows, "exclude": rows, "ids": rows, "scores": floats}``.
         facts: further entries of the manifest (dataset, quality, runtimes).
     """
-    members = {ITEMS: _lines(items)}
+    members = {ITEMS: _lines(items)} if items else {}
     if titles is not None:
         members[TITLES] = _lines(titles)
     if golden is not None:

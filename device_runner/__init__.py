@@ -6,6 +6,7 @@ Needs numpy and one TFLite runtime (``ai-edge-litert`` or ``tflite-runtime``), n
 from device_runner.bundle import Bundle
 from device_runner.errors import BackendError, BundleError, EdgeRecError, HistoryError
 from device_runner.recommender import Recommendation, Recommendations, Recommender
+from device_runner.state import State
 from device_runner.version import __version__
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "Recommendation",
     "Recommendations",
     "Recommender",
+    "State",
     "__version__",
 ]

@@ -3,8 +3,6 @@
 import json
 import os
 import platform
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from device_runner.child_process import call_module
 from device_runner.errors import BackendError, HistoryError
-from device_runner.process import child_environment
 from device_runner.recommender import Recommender
 
 SCHEMA = 1
 WARM_UP = 20
 PERCENTILES = (50, 90, 95, 99)
 CLOCK = time.perf_counter_ns
+# Seconds; a Raspberry Pi Zero needs a few.
+COLD_START_LIMIT = 120.0
 
 
 def bench(
@@ -45,10 +45,7 @@ def bench(
     histories = [h for h in histories if recommender.rows(h)]
     if not histories:
         raise HistoryError("no history has an item of the catalogue, so the model would not be measured")
-    prepared = [
-        {name: value.copy() for name, value in recommender.inputs(recommender.rows(history)).items()}
-        for history in histories
-    ]
+    prepared = [recommender.inputs(recommender.rows(history)) for history in histories]
     for turn in range(WARM_UP):
         recommender.recommend(histories[turn % len(histories)], k)
     whole = np.empty(runs)
@@ -63,7 +60,7 @@ def bench(
         start = CLOCK()
         recommender.invoke(inputs)
         bare[turn] = CLOCK() - start
-    stepped = _step_times(recommender, histories[0], runs) if recommender.bundle.contract.state else None
+    stepped = _step_times(recommender, histories[0], runs) if recommender.contract.state else None
     cold = cold_start(path, histories[0], recommender.backend, threads)
     return {
         "schema": SCHEMA,
@@ -96,17 +93,12 @@ def _step_times(recommender: Recommender, history: Sequence[str], runs: int) -> 
 
 def cold_start(path: str | Path, history: Sequence[str], backend: str, threads: int) -> dict[str, float]:
     """Import, load and first recommendation (ms) and peak resident memory (MB) of a fresh process."""
-    result = subprocess.run(
-        [sys.executable, "-m", "device_runner.cold_start", str(path), backend, str(threads)],
-        input=json.dumps(list(history)),
-        capture_output=True,
-        text=True,
-        env=child_environment(),
+    ended = call_module(
+        "device_runner.cold_start", path, backend, threads, stdin=json.dumps(list(history)), time_limit=COLD_START_LIMIT
     )
-    if result.returncode:
-        lines = result.stderr.strip().splitlines()
-        raise BackendError(f"{backend}: the cold start ended with {lines[-1] if lines else result.returncode}")
-    return dict(json.loads(result.stdout))
+    if ended.error:
+        raise BackendError(f"{backend}: the cold start could not be measured: {ended.error}")
+    return dict(json.loads(ended.stdout))
 
 
 def _percentiles(nanoseconds: np.ndarray) -> dict[str, float]:

@@ -2,9 +2,10 @@
 
 Layout (format version 1)::
 
-    [flatbuffer][zip: edgerec.json, items.txt, titles.txt?, golden.json, MODEL_CARD.md?]
+    [flatbuffer][zip: edgerec.json, items.txt, titles.txt?, golden.json?, MODEL_CARD.md?]
 
-``edgerec.json`` holds the contract and the sha256 of the flatbuffer and of every other member.
+``edgerec.json`` holds the contract and the sha256 of the flatbuffer and of every other member. A ranking bundle may
+lack ``items.txt``.
 """
 
 import hashlib
@@ -13,8 +14,9 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from device_runner.contract import Ranking, Retrieval, contract_from_json
 from device_runner.errors import BundleError
 from device_runner.user_features import UserFeature
 
@@ -31,23 +33,7 @@ MAX_MEMBER_BYTES = 256 * 1024 * 1024
 TFLITE_IDENTIFIER = b"TFL3"
 
 
-@dataclass(frozen=True)
-class Contract:
-    """Sizes of the signature ``recommend``: ``history [1, max_history]``, ``exclude [1, max_exclude]``,
-    ``ids`` and ``scores [1, top_k]``, ``item_scores [1, items + 1]``; of ``advance`` and ``recommend_from_state``:
-    ``state [1, state]``, absent where ``state`` is 0.
-    """
-
-    max_history: int
-    max_exclude: int
-    top_k: int
-    items: int
-    state: int = 0
-
-    @property
-    def signatures(self) -> tuple[str, ...]:
-        """Names of the model's signatures."""
-        return ("recommend", "advance", "recommend_from_state") if self.state else ("recommend",)
+KindOfContract = TypeVar("KindOfContract", bound=Retrieval | Ranking)
 
 
 @dataclass(frozen=True)
@@ -57,15 +43,15 @@ class Bundle:
     Attributes:
         path: the file.
         manifest: the parsed ``edgerec.json``.
-        contract: sizes of the signature.
+        contract: the signatures with their sizes.
         items: raw item id by row; ``items[0]`` is ``""`` (padding), rows 1..N by descending popularity.
         titles: title by row (``""`` where unknown), or empty when the bundle has none.
-        user_features: what the model may be told of the user; their rows stand behind those of all items.
+        user_features: features of the user that the model can read; their rows stand behind those of all items.
     """
 
     path: Path
     manifest: dict[str, Any]
-    contract: Contract
+    contract: Retrieval | Ranking
     items: list[str]
     titles: list[str]
     user_features: list[UserFeature]
@@ -80,7 +66,7 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the model: what a kept state belongs to."""
+        """sha256 of the model, in 64 hexadecimal digits: which model a stored state belongs to."""
         return str(self.manifest["flatbuffer_sha256"])
 
     @property
@@ -90,7 +76,7 @@ class Bundle:
 
     @property
     def runtimes(self) -> dict[str, Any]:
-        """What was measured on each runtime the file was verified on, by runtime name."""
+        """The measured agreement with the Keras model, by name of the runtime that the file was verified on."""
         return dict(self.manifest.get("runtimes", {}))
 
     @classmethod
@@ -98,23 +84,29 @@ class Bundle:
         """Read and check ``path``.
 
         Raises:
-            BundleError: the file is absent, no bundle, truncated, altered, or of a newer format.
+            BundleError: the file is absent, not a bundle, truncated, altered, or of a newer format.
         """
         path = Path(path)
         manifest, members = _read_members(path)
-        contract = _contract(manifest, path)
-        items = ["", *_lines(members, ITEMS, path)]
-        if len(items) != contract.items + 1:
-            raise BundleError(
-                f"{path}: {ITEMS} names {len(items) - 1} items, the model scores {contract.items}; "
-                "convert the model again"
-            )
-        if len(set(items)) != len(items):
-            raise BundleError(f"{path}: {ITEMS} names an item twice; convert the model again")
+        try:
+            contract = contract_from_json(manifest.get("contract"))
+        except ValueError as error:
+            raise BundleError(f"{path}: {MANIFEST} {error}") from None
+        items = ["", *_lines(members, ITEMS, path)] if ITEMS in members else [""]
         titles = ["", *_lines(members, TITLES, path)] if TITLES in members else []
-        if titles and len(titles) != len(items):
-            raise BundleError(f"{path}: {TITLES} has {len(titles) - 1} lines for {contract.items} items")
+        if isinstance(contract, Retrieval):
+            _check_vocabulary(items, titles, contract, path)
         return cls(path, manifest, contract, items, titles, _user_features(manifest, contract, path))
+
+    def contract_of(self, kind: type[KindOfContract]) -> KindOfContract:
+        """The contract, which must be of this kind.
+
+        Raises:
+            BundleError: the bundle is of another kind.
+        """
+        if not isinstance(self.contract, kind):
+            raise BundleError(f"{self.path}: a {self.contract.kind} model, not a {kind.kind} model")
+        return self.contract
 
     def golden(self) -> list[dict[str, Any]]:
         """The golden vectors: histories with their expected rows and scores (see ``converters``)."""
@@ -148,7 +140,7 @@ def _read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         file.seek(0)
         _check_flatbuffer(file.read(zip_start), manifest, path)
     hashes = manifest.get("members")
-    if not isinstance(hashes, dict) or set(hashes) != set(members) or ITEMS not in members:
+    if not isinstance(hashes, dict) or set(hashes) != set(members):
         raise BundleError(f"{path}: its members are not those that {MANIFEST} lists; convert the model again")
     for name, content in members.items():
         if hashlib.sha256(content).hexdigest() != hashes[name]:
@@ -180,7 +172,8 @@ def _manifest(content: bytes, path: Path) -> dict[str, Any]:
             f"{path}: bundle format {manifest['format']}, this edgerec reads up to {FORMAT_VERSION}; "
             "upgrade with: pip install -U edgerec"
         )
-    if not all(isinstance(manifest.get(key, {}), dict) for key in ("runtimes", "dataset", "quality")):
+    sections_are_objects = all(isinstance(manifest.get(key, {}), dict) for key in ("runtimes", "dataset", "quality"))
+    if not sections_are_objects or not all(isinstance(r, dict) for r in manifest.get("runtimes", {}).values()):
         raise BundleError(f"{path}: {MANIFEST} has entries of the wrong kind")
     if not all(isinstance(manifest.get(key), str) for key in ("name", "scheme")):
         raise BundleError(f"{path}: {MANIFEST} lacks the name or the scheme")
@@ -197,19 +190,20 @@ def _check_flatbuffer(content: bytes, manifest: dict[str, Any], path: Path) -> N
         raise BundleError(f"{path}: the model was altered (its sha256 is not the one in {MANIFEST})")
 
 
-def _contract(manifest: dict[str, Any], path: Path) -> Contract:
-    sizes = manifest.get("contract")
-    names = ("max_history", "max_exclude", "top_k", "items")
-    if not isinstance(sizes, dict) or not all(isinstance(sizes.get(n), int) and sizes[n] > 0 for n in names):
-        raise BundleError(f"{path}: {MANIFEST} lacks the sizes of the signature ({', '.join(names)})")
-    state = sizes.get("state", 0)
-    if not isinstance(state, int) or state < 0:
-        raise BundleError(f"{path}: {MANIFEST} gives the state a size of {state!r}")
-    from device_runner.contract import Retrieval
-    return Retrieval(**{name: sizes[name] for name in names}, state=state)
+def _check_vocabulary(items: list[str], titles: list[str], contract: Retrieval, path: Path) -> None:
+    if len(items) != contract.items + 1:
+        raise BundleError(
+            f"{path}: {ITEMS} names {len(items) - 1} items, the model scores {contract.items}; convert the model again"
+        )
+    if len(set(items)) != len(items):
+        raise BundleError(f"{path}: {ITEMS} names an item twice; convert the model again")
+    if titles and len(titles) != len(items):
+        raise BundleError(f"{path}: {TITLES} has {len(titles) - 1} lines for {contract.items} items")
 
 
-def _user_features(manifest: dict[str, Any], contract: Contract, path: Path) -> list[UserFeature]:
+def _user_features(manifest: dict[str, Any], contract: Retrieval | Ranking, path: Path) -> list[UserFeature]:
+    if not isinstance(contract, Retrieval):
+        return []
     try:
         features = [UserFeature.from_json(entry) for entry in manifest.get("user_features", [])]
     except (KeyError, TypeError, ValueError) as error:

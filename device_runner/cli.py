@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,6 +10,7 @@ from device_runner.backends import BACKENDS
 from device_runner.bench import bench as measure
 from device_runner.bundle import Bundle
 from device_runner.command import CONTEXT, Group, json_option, print_json
+from device_runner.contract import Ranking, Retrieval
 from device_runner.errors import HistoryError
 from device_runner.history import read_history
 from device_runner.recommender import Recommender
@@ -27,6 +27,9 @@ BACKEND = click.option(
 THREADS = click.option(
     "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Interpreter threads."
 )
+
+# Figures of a contract's agreement with the Keras model, and how to say them.
+AGREEMENT = {"overlap@10": "top-10 overlap with Keras", "kendall_tau": "Kendall's tau with Keras"}
 
 
 @click.group(cls=Group, context_settings=CONTEXT)
@@ -137,7 +140,8 @@ def bench(model: Path, history_paths: tuple[Path, ...], runs: int, backend: str,
         histories = [read_history(path) for path in history_paths]
     else:
         bundle = Bundle.read(model)
-        rows = [[row for row in case["history"] if row <= bundle.contract.items] for case in bundle.golden()]
+        items = bundle.contract_of(Retrieval).items
+        rows = [[row for row in case["history"] if row <= items] for case in bundle.golden()]
         histories = [[bundle.items[row] for row in history] for history in rows]
     histories = [history for history in histories if history]
     if not histories:
@@ -172,33 +176,49 @@ def inspect(model: Path, as_json: bool) -> None:
     if as_json:
         print_json(bundle.manifest)
         return
-    for label, value in _facts(bundle):
-        click.echo(f"{label:<12}{value}")
+    facts = _facts(bundle)
+    width = max(len(label) for label, _ in facts)
+    for label, value in facts:
+        click.echo(f"{label:<{width}}  {value}")
 
 
-def _facts(bundle: Bundle) -> list[tuple[str, Any]]:
+def _facts(bundle: Bundle) -> list[tuple[str, str]]:
+    """What ``inspect`` shows, as labels and texts."""
     manifest, contract = bundle.manifest, bundle.contract
-    facts: list[tuple[str, Any]] = [
+    facts = [
         ("name", bundle.name),
-        ("format", manifest["format"]),
+        ("format", str(manifest["format"])),
         ("scheme", bundle.scheme),
         ("size", f"{bundle.path.stat().st_size:,} bytes, of which model {manifest['flatbuffer_bytes']:,}"),
-        ("catalogue", f"{contract.items:,} items{', with titles' if bundle.titles else ''}"),
-        ("most popular", f"{bundle.items[1]} {bundle.titles[1] if bundle.titles else ''}".rstrip()),
-        (
-            "reads",
-            f"the last {contract.max_history} events, up to {contract.max_exclude} exclusions in the graph, "
-            f"returns {contract.top_k} (the runtime lifts both limits)",
-        ),
+        *(_retrieval_facts(bundle, contract) if isinstance(contract, Retrieval) else _ranking_facts(contract)),
     ]
-    if contract.state:
-        facts.append(("state", f"{contract.state} floats: one step a new event for who keeps them"))
-    for feature in bundle.user_features:
-        facts.append(("user", f"{feature.name}: {feature.describe()}"))
+    facts += [("user", f"{feature.name}: {feature.describe()}") for feature in bundle.user_features]
     for name, result in bundle.runtimes.items():
-        facts.append(("verified on", f"{name} {result['version']}: top-10 overlap with Keras {result['overlap@10']}"))
+        agreement = [f"{said} {result[figure]}" for figure, said in AGREEMENT.items() if figure in result]
+        facts.append(("verified on", f"{name} {result.get('version')}: {', '.join(agreement) or 'no figure'}"))
     dataset = manifest.get("dataset", {})
     facts.append(("data set", f"{dataset.get('name')} (split {dataset.get('split_fingerprint')})"))
     for name, value in manifest.get("quality", {}).items():
-        facts.append((name, f"{value:.4f}" if isinstance(value, float) else value))
+        facts.append((name, f"{value:.4f}" if isinstance(value, float) else str(value)))
     return facts
+
+
+def _retrieval_facts(bundle: Bundle, contract: Retrieval) -> list[tuple[str, str]]:
+    facts = [
+        ("catalogue", f"{contract.items:,} items{', with titles' if bundle.titles else ''}"),
+        ("most popular", f"{bundle.items[1]} {bundle.titles[1] if bundle.titles else ''}".rstrip()),
+        ("reads", f"the last {contract.max_history} events"),
+        (
+            "returns",
+            f"{contract.top_k} items, without up to {contract.max_exclude} excluded ones; "
+            "more of either takes a little longer",
+        ),
+    ]
+    if contract.state:
+        facts.append(("state", f"{contract.state} floats; an app that stores it pays one step for each new event"))
+    return facts
+
+
+def _ranking_facts(contract: Ranking) -> list[tuple[str, str]]:
+    inputs = ", ".join(f"{name} ({dtype})" for name, dtype in contract.inputs.items())
+    return [("scores", f"{contract.candidates:,} candidates"), ("inputs", inputs)]

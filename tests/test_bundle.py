@@ -2,6 +2,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,11 +10,10 @@ from hypothesis import strategies as st
 
 from converters.bundle_writer import bundle_bytes
 from device_runner import Bundle, BundleError
-from device_runner.bundle import Contract
-from edgerec.pipeline import Run
+from device_runner.contract import Ranking, Retrieval
 
 FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256))
-CONTRACT = Contract(max_history=4, max_exclude=4, top_k=2, items=3)
+CONTRACT = Retrieval(max_history=4, max_exclude=4, top_k=2, items=3)
 
 
 def made(tmp_path: Path, content: bytes | None = None, **changes: object) -> Path:
@@ -104,12 +104,34 @@ def test_hostile_or_altered_members_are_refused(tmp_path: Path, member: str, con
         ({"items": ["a", "b"]}, "names 2 items, the model scores 3"),
         ({"items": ["a", "b", "b"]}, "names an item twice"),
         ({"titles": ["a"]}, "has 1 lines for 3 items"),
-        ({"contract": Contract(0, 4, 2, 3)}, "lacks the sizes"),
+        ({"items": []}, "names 0 items, the model scores 3"),
+        ({"contract": Retrieval(0, 4, 2, 3)}, "lacks the sizes"),
+        ({"contract": Retrieval(4, 4, 2, 3, state=-1)}, "gives the state a size of -1"),
+        ({"contract": Ranking(0, {"x": "float32"})}, "lacks the number of candidates"),
+        ({"facts": {"contract": {"kind": "clairvoyance"}}}, "unknown kind 'clairvoyance'"),
+        ({"facts": {"contract": 7}}, "edgerec.json has no contract"),
+        ({"facts": {"runtimes": {"litert": "2"}}}, "entries of the wrong kind"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
     with pytest.raises(BundleError, match=said):
         Bundle.read(made(tmp_path, **changes))
+
+
+def test_the_kind_of_the_contract_is_kept(tmp_path: Path) -> None:
+    retrieval = Bundle.read(made(tmp_path))
+    assert retrieval.contract_of(Retrieval) == CONTRACT
+    assert retrieval.manifest["contract"]["kind"] == "retrieval"
+    ranking = Bundle.read(made(tmp_path, contract=Ranking(7, {"price": "float32"}), items=[]))
+    assert ranking.contract_of(Ranking) == Ranking(7, {"price": "float32"})
+    assert (ranking.items, ranking.titles) == ([""], [])
+    with pytest.raises(BundleError, match="a ranking model, not a retrieval model"):
+        ranking.contract_of(Retrieval)
+
+
+def test_a_manifest_of_before_there_were_kinds_is_for_retrieval(tmp_path: Path) -> None:
+    sizes = {"max_history": 4, "max_exclude": 4, "top_k": 2, "items": 3, "state": 0}
+    assert Bundle.read(made(tmp_path, facts={"contract": sizes})).contract == CONTRACT
 
 
 @pytest.mark.parametrize(
@@ -121,7 +143,7 @@ def test_a_file_that_is_no_bundle_is_told(tmp_path: Path, content: bytes, said: 
         Bundle.read(made(tmp_path, content))
 
 
-def test_no_user_id_is_in_a_bundle(small_run: Run, bundle: Path) -> None:
+def test_no_user_id_is_in_a_bundle(small_run: Any, bundle: Path) -> None:
     """Every member is known and holds items only; the golden histories are no user's."""
     read = Bundle.read(bundle)
     assert set(read.items[1:]) == set(small_run.dataset.item_table["item_id"])

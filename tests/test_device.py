@@ -1,27 +1,33 @@
+"""A bundle on the device: the grocery model of the zoo, and tiny models of random weights."""
+
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from toys import toys
 
+from converters.bundle_writer import bundle_bytes, with_facts
 from device_runner import BackendError, Bundle, BundleError, HistoryError, Recommender
 from device_runner.backends import installed_backends
 from device_runner.bench import bench
-from edgerec.pipeline import Run
+from device_runner.history import read_history
+
+ROOT = Path(__file__).parent.parent
+MODEL = ROOT / "models" / "grocery" / "model.tflite"
 
 
 @pytest.fixture(scope="module")
-def recommender(bundle: Path) -> Recommender:
-    return Recommender.load(bundle)
+def recommender() -> Recommender:
+    return Recommender.load(MODEL)
 
 
 @pytest.fixture(scope="module")
-def history(small_run: Run) -> list[str]:
-    """A real household's history."""
-    ids = ["", *small_run.dataset.item_table["item_id"]]
-    return [ids[row] for row in small_run.dataset.targets("test").histories[0]]
+def history() -> list[str]:
+    return read_history(ROOT / "tests" / "data" / "grocery-history.csv")
 
 
 def test_both_runtimes_are_tested() -> None:
@@ -101,7 +107,7 @@ print(json.dumps([{"ids": ids.tolist(), "scores": scores.tolist()} for ids, scor
 
 @pytest.mark.parametrize("backend", ["litert", "tflite-runtime"])
 @pytest.mark.parametrize("scheme", ["float32", "float16", "int8"])
-def test_golden_vectors_hold_on_every_runtime(small_run: Run, scheme: str, backend: str) -> None:
+def test_golden_vectors_hold_on_every_runtime(small_run: Any, scheme: str, backend: str) -> None:
     path = small_run.bundles[scheme]
     done = subprocess.run([sys.executable, "-c", GOLDEN_PROGRAM, path, backend], capture_output=True, check=True)
     outcome = json.loads(done.stdout)
@@ -115,39 +121,86 @@ def test_golden_vectors_hold_on_every_runtime(small_run: Run, scheme: str, backe
         assert all(score == pytest.approx(other, abs=tolerance) for score, other in common)
 
 
-def test_an_absent_or_unknown_backend_is_told(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_or_unknown_backend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendError, match="unknown backend 'onnx'"):
-        Recommender.load(bundle, "onnx")
+        Recommender.load(MODEL, "onnx")
     monkeypatch.setattr("device_runner.backends.installed_backends", lambda: {"litert": "2"})
     with pytest.raises(BackendError, match="pip install tflite-runtime"):
-        Recommender.load(bundle, "tflite-runtime")
+        Recommender.load(MODEL, "tflite-runtime")
     monkeypatch.setattr("device_runner.backends.installed_backends", dict)
     with pytest.raises(BackendError, match="no TFLite runtime is installed"):
-        Recommender.load(bundle)
+        Recommender.load(MODEL)
 
 
-def test_a_flatbuffer_that_the_runtime_cannot_read_is_told(bundle: Path, tmp_path: Path) -> None:
-    from converters.bundle_writer import bundle_bytes
-
-    good = Bundle.read(bundle)
+def test_a_flatbuffer_that_the_runtime_cannot_read_is_told(tmp_path: Path) -> None:
+    good = Bundle.read(MODEL)
     broken = tmp_path / "broken.tflite"
-    head = bundle.read_bytes()[:8]
+    head = MODEL.read_bytes()[:8]
     facts = {"runtimes": good.runtimes}
     broken.write_bytes(bundle_bytes(head + bytes(500), "x", "int8", good.contract, good.items[1:], facts=facts))
     with pytest.raises((BackendError, BundleError), match=r"broken\.tflite"):
         Recommender.load(broken)
 
 
-def test_bench_refuses_histories_that_never_reach_the_model(bundle: Path) -> None:
+def test_bench_refuses_histories_that_never_reach_the_model() -> None:
     with pytest.raises(HistoryError, match="no history has an item of the catalogue"):
-        bench(bundle, [["unknown"], []])
+        bench(MODEL, [["unknown"], []])
 
 
-def test_bench_measures_the_call_the_invoke_and_a_cold_start(bundle: Path, history: list[str]) -> None:
-    result = json.loads(json.dumps(bench(bundle, [history, history[:5]], runs=50)))
+def test_bench_measures_the_call_the_invoke_and_a_cold_start(history: list[str]) -> None:
+    result = json.loads(json.dumps(bench(MODEL, [history, history[:5]], runs=50)))
     for times in (result["recommend_ms"], result["invoke_ms"]):
         assert 0 < times["p50"] <= times["p90"] <= times["p95"] <= times["p99"]
     assert result["recommend_ms"]["p50"] >= result["invoke_ms"]["p50"] * 0.8
     assert all(result["cold_start_ms"][part] > 0 for part in ("import", "load", "first"))
     assert 10 < result["peak_rss_mb"] < 400
     assert set(result["device"]["before"]) == {"governor", "clock_mhz", "temperature_c", "load_1min"}
+
+
+def test_a_recommender_refuses_a_ranking_bundle_in_one_line() -> None:
+    with pytest.raises(BundleError, match=r"ranking\.tflite: a ranking model, not a retrieval model$"):
+        Recommender.load(toys()["ranking"])
+
+
+def test_the_users_features_keep_their_place_before_a_history_that_is_too_long() -> None:
+    recommender = Recommender.load(toys()["told"])
+    items = recommender.bundle.items
+    person = {"gender": "M", "age": 20}
+    given = recommender.input_rows(recommender.rows(items[1:20]), person)
+    assert given == [42, 44, 14, 15, 16, 17, 18, 19]
+    alone = recommender.recommend([], k=50, user=person)
+    assert alone.source == "model"
+    assert {r.item for r in alone} == set(items[1:])
+    assert recommender.recommend([], user={"gender": "unheard of"}).source == "popularity"
+    with pytest.raises(ValueError, match="no user feature colour"):
+        recommender.recommend([], user={"colour": "red"})
+
+
+def test_a_table_that_is_shorter_than_the_vocabulary_is_found_at_load(tmp_path: Path) -> None:
+    bundle = Bundle.read(toys()["told"])
+    more = [*bundle.manifest["user_features"], {"name": "plan", "first": 46, "values": ["a"], "edges": []}]
+    (tmp_path / "m.tflite").write_bytes(with_facts(bundle.path, {"user_features": more}))
+    with pytest.raises(BundleError, match="the model fails on row 46, its last"):
+        Recommender.load(tmp_path / "m.tflite")
+
+
+@pytest.mark.parametrize(("name", "items"), [("one", 1), ("two", 2), ("five", 5)])
+@pytest.mark.parametrize("backend", ["litert", "tflite-runtime"])
+def test_catalogues_of_fewer_items_than_k(name: str, items: int, backend: str) -> None:
+    """Issue 10, item 31: also where ``k`` is larger than the graph's list, or than the catalogue."""
+    program = """
+import json, sys
+from device_runner import Recommender
+recommender = Recommender.load(sys.argv[1], sys.argv[2])
+first, *others = recommender.bundle.items[1:]
+state = recommender.advance(recommender.new_state(), first)
+found = [recommender.recommend([first], k) for k in (1, 2, 10)]
+found += [recommender.recommend([first], k, exclude_history=False) for k in (1, 2, 10)]
+found += [recommender.recommend([], k) for k in (1, 10)]
+found += [recommender.recommend_from_state(state, k) for k in (1, 10)]
+found += [recommender.recommend_from_state(state, exclude=recommender.bundle.items)]
+print(json.dumps([[len(f), len({r.item for r in f})] for f in found]))
+"""
+    done = subprocess.run([sys.executable, "-c", program, toys()[name], backend], capture_output=True, check=True)
+    lengths = [min(k, items - 1) for k in (1, 2, 10)] + [min(k, items) for k in (1, 2, 10, 1, 10, 1, 10)] + [0]
+    assert json.loads(done.stdout) == [[length, length] for length in lengths]

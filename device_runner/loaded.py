@@ -1,0 +1,60 @@
+"""What every kind of model needs to run: a checked bundle, loaded into a runtime."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Generic
+
+import numpy as np
+
+from device_runner.backends import Signature, choose_backend, load_signatures
+from device_runner.bundle import Bundle, KindOfContract
+
+
+class LoadedBundle(Generic[KindOfContract]):
+    """A bundle's model in a runtime. Threads may share it: their calls wait for each other.
+
+    Attributes:
+        bundle: the checked file.
+        contract: the bundle's contract, of the kind that was asked for.
+        backend: name of the runtime.
+    """
+
+    def __init__(
+        self, bundle: Bundle, contract: KindOfContract, backend: str, signatures: Mapping[str, Signature]
+    ) -> None:
+        self.bundle = bundle
+        self.contract = contract
+        self.backend = backend
+        self._signatures = signatures
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls, path: str | Path, kind: type[KindOfContract], backend: str, threads: int
+    ) -> "LoadedBundle[KindOfContract]":
+        """Check the bundle and load its model; no inference yet.
+
+        Args:
+            kind: the contract that the bundle must have.
+            backend: name of a runtime, or ``"auto"`` for the first installed one that the bundle was verified on.
+            threads: threads of the interpreter.
+
+        Raises:
+            BundleError: the file is not a bundle of this kind, or is damaged.
+            BackendError: no runtime is installed, or the runtime refuses the file.
+        """
+        bundle = Bundle.read(path)
+        contract = bundle.contract_of(kind)
+        backend = choose_backend(backend, bundle.runtimes)
+        return cls(bundle, contract, backend, load_signatures(bundle.path, backend, threads, contract.signatures))
+
+    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs of a signature by name, as arrays of the caller's own.
+
+        Raises:
+            RuntimeError, ValueError: the runtime refuses the inputs.
+        """
+        # The interpreter has one set of buffers. The runtime copies the outputs from them, so inside the lock.
+        with self._lock:
+            return self._signatures[signature](**inputs)
