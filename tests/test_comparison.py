@@ -61,7 +61,10 @@ def test_nothing_is_decided_on_one_target_or_against_a_reference_without_hits() 
     assert compare(ranked(np.array([1])), ranked(np.array([1]))).verdict == "undecided"
     never = ranked(np.array([NEVER] * 10))
     assert compare(never, never).verdict == "undecided"
-    assert compare(never, ranked(some_ranks(10))).verdict == "undecided"
+    gained = compare(never, ranked(some_ranks(10)))
+    assert gained.verdict == "undecided"
+    assert gained.ndcg_drop is None and gained.ndcg_drop_ci is None
+    assert json.loads(json.dumps(gained.as_dict()))["ndcg_drop_ci"] is None
 
 
 def test_other_targets_and_no_targets_are_refused() -> None:

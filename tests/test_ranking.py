@@ -1,4 +1,7 @@
+import math
 import time
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from device_runner.ranking import overlap, top_rows
+from device_runner.errors import EdgeRecError
+from device_runner.ranking import exclude, overlap, top_rows
 from edgerec.baselines.popularity import Popularity
 from edgerec.data.dataset import Targets
 from edgerec.evaluation.precision import average_precision
@@ -14,12 +18,22 @@ from edgerec.evaluation.ranking import (
     BATCH,
     CUTOFFS,
     NEVER,
+    NO_ITEM,
     Evaluation,
+    drop_figures,
     evaluate,
-    mask_scores,
     ndcg_drop,
     rank_of,
 )
+
+
+@dataclass
+class _Catalogue:
+    """What ``evaluate`` reads of a Dataset."""
+
+    items: int = 3416
+    exclude_seen: bool = True
+
 
 # Few distinct values, so that ties are common.
 SCORES = hnp.arrays(
@@ -51,15 +65,6 @@ def test_a_score_that_is_no_number_never_ranks_first() -> None:
     assert rank_of(scores, np.array([1])).tolist() == [NEVER]
 
 
-def test_masking_hides_each_histories_own_items_and_padding() -> None:
-    scores = np.ones((3, 5), np.float32)
-    mask_scores(scores, [np.array([1, 4, 1]), np.array([], np.int32), np.array([2])])
-    assert [np.flatnonzero(line > 0).tolist() for line in scores] == [[2, 3], [1, 2, 3, 4], [1, 3, 4]]
-    scores = np.ones((1, 3), np.float32)
-    mask_scores(scores, ())
-    assert np.isneginf(scores).tolist() == [[True, False, False]]
-
-
 def test_metrics_of_known_ranks() -> None:
     result = Evaluation(np.array([1, 2, 11, NEVER], np.int32), np.array([[1, 2], [2, 0], [3, 1], [1, 2]]), items=4)
     assert result.ndcg(10).tolist() == [1.0, pytest.approx(1 / np.log2(3)), 0.0, 0.0]
@@ -73,10 +78,90 @@ def test_metrics_of_known_ranks() -> None:
 def test_quality_holds_every_figure_at_every_cutoff() -> None:
     quality = Evaluation(np.array([3, 15, NEVER], np.int32), np.ones((3, 10), np.int32), items=20).quality()
     assert set(quality) == {"mrr", "coverage@10"} | {
-        f"{name}@{k}" for name in ("ndcg", "hr", "mrr", "map") for k in CUTOFFS
+        f"{name}@{k}" for name in ("ndcg", "hr", "recall", "mrr", "map") for k in CUTOFFS
     }
     assert [quality[f"hr@{k}"] for k in CUTOFFS] == pytest.approx([0, 1 / 3, 1 / 3, 2 / 3])
     assert [quality[f"map@{k}"] for k in CUTOFFS] == [quality[f"mrr@{k}"] for k in CUTOFFS]
+    assert [quality[f"recall@{k}"] for k in CUTOFFS] == [quality[f"hr@{k}"] for k in CUTOFFS]
+
+
+# Two baskets: items ranked 4, 1 and a cold one; a single item ranked 12.
+BASKETS = Evaluation(
+    ranks=np.array([4, 12], np.int32),
+    top=np.ones((2, 10), np.int32),
+    items=20,
+    basket_ranks=np.array([[4, 1, NEVER], [12, NO_ITEM, NO_ITEM]], np.int32),
+)
+
+
+def test_figures_of_baskets_are_over_all_their_items() -> None:
+    gain, best = 1 + 1 / math.log2(5), 1 + 1 / math.log2(3) + 1 / math.log2(4)
+    assert BASKETS.ndcg(10).tolist() == pytest.approx([gain / best, 0])
+    assert BASKETS.ndcg(1).tolist() == [1, 0]  # one place: one hit is the best there is
+    assert BASKETS.recall(10).tolist() == pytest.approx([2 / 3, 0])
+    assert BASKETS.recall(20).tolist() == pytest.approx([2 / 3, 1])
+    assert BASKETS.hits(10).tolist() == [1, 0]
+    assert BASKETS.reciprocal_ranks().tolist() == pytest.approx([1, 1 / 12])
+    assert BASKETS.average_precision(10).tolist() == pytest.approx([(1 + 2 / 4) / 3, 0])
+    assert BASKETS.subset(np.array([False, True])).quality()["recall@20"] == 1
+
+
+@given(st.lists(st.one_of(st.integers(1, 30), st.just(NEVER)), min_size=1, max_size=10))
+def test_baskets_of_one_item_have_exactly_the_figures_of_single_targets(ranks: list[int]) -> None:
+    single = Evaluation(np.array(ranks, np.int32), np.ones((len(ranks), 10), np.int32), items=30)
+    baskets = replace(single, basket_ranks=np.pad(single.ranks[:, None], ((0, 0), (0, 2)), constant_values=NO_ITEM))
+    assert baskets.quality() == single.quality()
+
+
+def test_evaluate_ranks_every_item_of_a_basket_as_if_it_were_the_only_target() -> None:
+    rng = np.random.default_rng(0)
+    users, items = BATCH + 10, 8  # more than a batch; few distinct scores, so that there are ties
+    scores = rng.integers(0, 4, (users, items + 1)).astype(np.float32)
+    baskets = [rng.permutation(np.arange(0, items + 1))[: rng.integers(1, 5)] for _ in range(users)]
+    histories = [rng.integers(1, items + 1, 2) for _ in range(users)]
+    catalogue = _Catalogue(items)
+
+    def of(targets: Targets) -> Evaluation:
+        return evaluate(lambda given: scores[[user[0] for user in given]], targets, catalogue, inputs=inputs)
+
+    inputs = list(np.arange(users)[:, None])
+    targets = Targets(np.arange(users), histories, np.array([basket[0] for basket in baskets]))
+    object.__setattr__(targets, "baskets", baskets)  # the field is not in this branch's Targets yet
+    found = of(targets).basket_ranks
+    assert found is not None and found.shape == (users, 4)
+    for place in range(4):
+        held = np.array([len(basket) > place for basket in baskets])
+        assert (found[~held, place] == NO_ITEM).all()
+        rows = np.array([basket[min(place, len(basket) - 1)] for basket in baskets])
+        alone = of(Targets(targets.users, histories, rows))
+        assert alone.basket_ranks is None
+        assert np.array_equal(found[held, place], alone.ranks[held])
+
+
+@pytest.mark.parametrize("evaluation", [BASKETS, replace(BASKETS, basket_ranks=None)])
+def test_a_saved_evaluation_is_loaded_as_it_was(tmp_path: Path, evaluation: Evaluation) -> None:
+    evaluation.save(tmp_path)
+    loaded = Evaluation.load(tmp_path, 20)
+    assert np.array_equal(loaded.ranks, evaluation.ranks)
+    assert np.array_equal(loaded.top, evaluation.top)
+    assert loaded.quality() == evaluation.quality()
+
+
+def test_an_evaluation_that_is_missing_damaged_or_of_another_catalogue_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(EdgeRecError, match=r"evaluation\.npz: not found"):
+        Evaluation.load(tmp_path, 20)
+    BASKETS.save(tmp_path)
+    with pytest.raises(EdgeRecError, match="items beyond the 0 of the catalogue"):
+        Evaluation.load(tmp_path, 0)
+    whole = (tmp_path / "evaluation.npz").read_bytes()
+    for damaged in (b"", b"no archive", whole[: len(whole) // 2]):
+        (tmp_path / "evaluation.npz").write_bytes(damaged)
+        with pytest.raises(EdgeRecError, match="damaged"):
+            Evaluation.load(tmp_path, 20)
+    for arrays in ({"ranks": np.ones(2, np.int32)}, {"ranks": np.ones(2), "top": np.ones((3, 10))}):
+        np.savez(tmp_path / "evaluation.npz", **arrays)
+        with pytest.raises(EdgeRecError, match="damaged"):
+            Evaluation.load(tmp_path, 20)
 
 
 def test_average_precision_of_several_relevant_items() -> None:
@@ -93,7 +178,7 @@ def test_figures_agree_with_ranx() -> None:
     # A permutation a line: without ties, whose order is this package's own.
     scores = rng.permuted(np.tile(np.arange(1, items + 2, dtype=np.float32), (users, 1)), axis=1)
     targets = rng.integers(0, items + 1, users)
-    mask_scores(scores, ())
+    exclude(scores, ())
     result = Evaluation(rank_of(scores, targets), np.zeros((users, 10), np.int32), items)
     run = ranx.Run({f"u{u}": {str(i): float(scores[u, i]) for i in range(1, items + 1)} for u in range(users)})
     truth = ranx.Qrels({f"u{u}": {str(targets[u]): 1} for u in range(users)})
@@ -109,12 +194,10 @@ def test_figures_agree_with_ranx() -> None:
     several = ranx.Qrels({f"u{u}": {str(i): 1 for i in relevant[u]} for u in range(users)})
     ranks = np.stack([rank_of(scores, column) for column in relevant.T], axis=1)
     assert average_precision(ranks, 20).mean() == pytest.approx(ranx.evaluate(several, run, "map@20"))
-
-
-class _Catalogue:
-    """What ``evaluate`` reads of a Dataset."""
-
-    items, exclude_seen = 3416, True
+    sets = Evaluation(ranks[:, 0], np.zeros((users, 10), np.int32), items, ranks).quality()
+    for ours, name in {**theirs, "recall": "recall"}.items():
+        for k in CUTOFFS:
+            assert sets[f"{ours}@{k}"] == pytest.approx(ranx.evaluate(several, run, f"{name}@{k}"), abs=1e-9)
 
 
 @pytest.mark.slow
@@ -145,6 +228,13 @@ def test_ndcg_drop_is_paired_and_its_interval_holds_it() -> None:
     assert 0 < low < drop < high < 0.5
     assert drop == pytest.approx(1 - worse.ndcg(10).mean() / better.ndcg(10).mean())
     assert ndcg_drop(better, better) == (0.0, (0.0, 0.0))
+
+
+def test_against_a_reference_without_hits_the_drop_is_not_measurable() -> None:
+    reference, other = (Evaluation(np.full(5, rank, np.int32), np.zeros((5, 10), np.int32), 100) for rank in (11, 1))
+    assert ndcg_drop(reference, other) == (None, None)
+    assert drop_figures(reference, other) == {"ndcg_drop": None, "ndcg_drop_ci": None}
+    assert drop_figures(other, reference) == {"ndcg_drop": 1.0, "ndcg_drop_ci": [1.0, 1.0]}
 
 
 def test_popularity_leaves_out_the_history_and_is_charged_for_cold_targets(small_run) -> None:

@@ -1,4 +1,4 @@
-"""Whether one scorer may stand in for another: a paired comparison with a non-inferiority verdict."""
+"""Whether one scorer may replace another: a paired comparison with a non-inferiority verdict."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,20 +15,21 @@ Verdict = Literal["non-inferior", "inferior", "undecided"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A scorer against a reference, target by target.
+    """A scorer against a reference, user by user.
 
     Attributes:
-        ndcg_drop: relative loss of NDCG@10, 0.01 is 1 %; negative is a gain.
-        ndcg_drop_ci: its 95 % paired bootstrap interval.
+        ndcg_drop: relative loss of NDCG@10, 0.01 is 1 %; negative is a gain; ``None`` if the reference has no hit in
+            any top-10, where no loss can be measured.
+        ndcg_drop_ci: 95 % paired bootstrap interval of the loss, or ``None`` likewise.
         margin: the largest loss that would be accepted.
         verdict: ``non-inferior`` if the whole interval is below the margin, ``inferior`` if it is all above it,
             else ``undecided``: more targets are needed to tell.
-        better, same, worse: share of the targets whose NDCG@10 rose, stayed, fell.
+        better, same, worse: share of the users whose NDCG@10 rose, stayed, fell.
         overlap: mean share of the top-10 that both show.
     """
 
-    ndcg_drop: float
-    ndcg_drop_ci: tuple[float, float]
+    ndcg_drop: float | None
+    ndcg_drop_ci: tuple[float, float] | None
     margin: float
     verdict: Verdict
     better: float
@@ -40,7 +41,7 @@ class Comparison:
         """Ready for JSON."""
         return {
             "ndcg_drop": self.ndcg_drop,
-            "ndcg_drop_ci": list(self.ndcg_drop_ci),
+            "ndcg_drop_ci": None if self.ndcg_drop_ci is None else list(self.ndcg_drop_ci),
             "margin": self.margin,
             "verdict": self.verdict,
             "better": self.better,
@@ -51,18 +52,12 @@ class Comparison:
 
 
 def compare(reference: Evaluation, other: Evaluation, margin: float = MARGIN) -> Comparison:
-    """Compare ``other`` with ``reference`` over the same targets, in the same order.
+    """Compare ``other`` with ``reference``: both of the same targets in the same order.
 
     Raises:
-        DataError: the evaluations are not of the same targets and catalogue, or of none.
+        DataError: the evaluations are of different targets or catalogues, or there are no targets.
     """
-    if len(reference.ranks) != len(other.ranks) or reference.items != other.items:
-        raise DataError(
-            f"{len(reference.ranks):,} targets among {reference.items:,} items cannot be compared with "
-            f"{len(other.ranks):,} among {other.items:,}: evaluate both on the same data set"
-        )
-    if not len(reference.ranks):
-        raise DataError("there are no targets to compare on")
+    check_comparable(reference, other)
     drop, ends = ndcg_drop(reference, other)
     change = np.sign(other.ndcg(10) - reference.ndcg(10))
     return Comparison(
@@ -77,9 +72,24 @@ def compare(reference: Evaluation, other: Evaluation, margin: float = MARGIN) ->
     )
 
 
-def _verdict(reference: Evaluation, ends: tuple[float, float], margin: float) -> Verdict:
-    # Against a reference that hits nothing there is no relative loss, and one target has no interval.
-    if len(reference.ranks) < 2 or not reference.hits(10).any():
+def check_comparable(reference: Evaluation, other: Evaluation) -> None:
+    """Refuse evaluations that cannot be compared user by user.
+
+    Raises:
+        DataError: the evaluations are of different targets or catalogues, or there are no targets.
+    """
+    if len(reference.ranks) != len(other.ranks) or reference.items != other.items:
+        raise DataError(
+            f"{len(reference.ranks):,} targets among {reference.items:,} items cannot be compared with "
+            f"{len(other.ranks):,} among {other.items:,}: evaluate both on the same data set"
+        )
+    if not len(reference.ranks):
+        raise DataError("there are no targets to compare on")
+
+
+def _verdict(reference: Evaluation, ends: tuple[float, float] | None, margin: float) -> Verdict:
+    # One target has no interval.
+    if ends is None or len(reference.ranks) < 2:
         return "undecided"
     if ends[1] < margin:
         return "non-inferior"

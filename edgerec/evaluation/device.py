@@ -1,7 +1,6 @@
 """A bundle measured through the device runtime: the very code the device runs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from device_runner import Recommender
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.user_features import users_of
 from edgerec.errors import DataError
-from edgerec.evaluation.ranking import NEVER, TOP, Evaluation, evaluate
+from edgerec.evaluation.ranking import NEVER, NO_ITEM, TOP, Evaluation, baskets_of, evaluate
 
 
 def check_split(model: Path, split_fingerprint: str | None, dataset: Dataset) -> None:
@@ -32,15 +31,15 @@ def evaluate_bundle(
     dataset: Dataset,
     advance: Callable[[int], None] = lambda steps: None,
 ) -> Evaluation:
-    """Evaluate a loaded bundle as ``evaluate`` does a scorer.
+    """Evaluate a loaded bundle like ``evaluate`` does a scorer.
 
-    The lists are those that ``recommend`` would show with the items that were appended at export excluded: no target is
-    one, and so figures of files with and without them compare. What stands behind comes from ``item_scores``, as
-    does a list with more exclusions than the graph takes.
+    The top-10 lists are those that ``recommend`` would show, with the items that were appended at export excluded, so
+    that figures of files with and without them can be compared: no target is an appended item. Ranks beyond the list
+    come from ``item_scores``, and so does a list with more exclusions than the graph takes.
 
     Raises:
-        DataError: the bundle was trained on another split, or its vocabulary is not the data set's.
-        EdgeRecError: the user table lacks a feature that the bundle is told.
+        DataError: the bundle was trained on another split, or its vocabulary is not that of the data set.
+        EdgeRecError: the user table lacks a feature that the bundle reads.
     """
     bundle = recommender.bundle
     check_split(bundle.path, bundle.manifest.get("dataset", {}).get("split_fingerprint"), dataset)
@@ -54,19 +53,29 @@ def evaluate_bundle(
         return np.stack([recommender.item_scores(history.tolist())[:known] for history in histories])
 
     users = users_of(bundle.user_features, dataset.user_table.iloc[targets.users])
-    read = [
+    inputs = [
         np.array(recommender.read(history.tolist(), user), np.int32)
         for history, user in zip(targets.histories, users, strict=True)
     ]
-    by_score = evaluate(scores, targets, dataset, advance, read)
+    by_score = evaluate(scores, targets, dataset, advance, inputs)
     top = np.zeros_like(by_score.top)
-    for line, rows, history in zip(top, read, targets.histories, strict=True):
+    for line, rows, history in zip(top, inputs, targets.histories, strict=True):
         seen = history.tolist() if dataset.exclude_seen else ()
         ids, _ = recommender.recommend_rows(rows.tolist(), [*seen, *appended], TOP)
         line[: len(ids)] = ids
-    shown = top == targets.items[:, None]
-    in_list = shown.any(1) & (targets.items > 0)
-    # A target that the list lacks stands behind it, whatever its score says.
-    behind = np.where(by_score.ranks == NEVER, NEVER, np.maximum(by_score.ranks, TOP + 1))
-    ranks = np.where(in_list, shown.argmax(1) + 1, behind).astype(np.int32)
-    return replace(by_score, ranks=ranks, top=top)
+    ranks = ranks_as_shown(by_score.ranks[:, None], targets.items[:, None], top)[:, 0]
+    baskets, basket_ranks = baskets_of(targets), by_score.basket_ranks
+    if baskets is not None and basket_ranks is not None:
+        basket_ranks = ranks_as_shown(basket_ranks, baskets, top)
+    return Evaluation(ranks, top, by_score.items, basket_ranks)
+
+
+def ranks_as_shown(by_score: np.ndarray, items: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """Ranks int32 [n, R] of the rows ``items`` int [n, R]: the place in the list ``top`` [n, 10] that was shown.
+
+    An item that the list lacks keeps its rank ``by_score`` int32 [n, R], but ranks behind the list at best.
+    """
+    shown = (items[:, :, None] == top[:, None, :]) & (items > 0)[:, :, None]
+    ranked = (by_score != NEVER) & (by_score != NO_ITEM)
+    behind = np.where(ranked, np.maximum(by_score, TOP + 1), by_score)
+    return np.where(shown.any(2), shown.argmax(2) + 1, behind).astype(np.int32)

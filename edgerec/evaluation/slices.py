@@ -6,7 +6,7 @@ import numpy as np
 
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.evaluation import bootstrap
-from edgerec.evaluation.ranking import Evaluation, ndcg_drop
+from edgerec.evaluation.ranking import Evaluation, drop_figures
 
 # Head: the most popular items, which together hold half of the training interactions; torso: the next, up to four
 # fifths; tail: the others.
@@ -75,5 +75,4 @@ def by_slice(
 def _loss(reference: Evaluation, part: Evaluation) -> dict[str, Any]:
     if reference.hits(10).sum() < MIN_HITS:
         return {"ndcg_drop": None, "ndcg_drop_ci": None}
-    drop, ends = ndcg_drop(reference, part)
-    return {"ndcg_drop": drop, "ndcg_drop_ci": list(ends)}
+    return drop_figures(reference, part)
