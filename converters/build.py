@@ -25,7 +25,7 @@ def build(saved_model: Path, schemes: Sequence[str], folder: Path) -> dict[str, 
     while left:
         entries = [f"{SCHEMES[name].module}:{name}" for name in left]
         ended = run_module(
-            "converters.build_process", saved_model, folder, *entries, seconds=SECONDS_A_SCHEME * len(left)
+            "converters.build_process", saved_model, folder, *entries, time_limit=SECONDS_A_SCHEME * len(left)
         )
         for name in left:
             if (made := folder / f"{name}.tflite").is_file():

@@ -28,16 +28,22 @@ class Servable(Protocol):
     """A model that can be converted, for retrieval and ranking alike.
 
     Attributes:
-        contract: the signatures with their sizes.
-        signatures: a ``tf.function`` with static shapes for each name in ``contract.signatures``.
-        tables: constants that conversion must not copy, checked after it.
         module: the ``tf.Module`` that holds the variables.
     """
 
-    contract: Retrieval | Ranking
-    signatures: Mapping[str, Any]
-    tables: Sequence[Table]
     module: Any
+
+    @property
+    def contract(self) -> Retrieval | Ranking:
+        """The names and sizes of the signatures."""
+
+    @property
+    def signatures(self) -> Mapping[str, Any]:
+        """A ``tf.function`` with static shapes for each name in ``contract.signatures``."""
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """Large constants that conversion must not copy, checked after it."""
 
     def reference(self, inputs: "np.ndarray") -> Outputs:
         """What the Keras model gives for the inputs of verification, as the contract's ``agreement`` compares it."""

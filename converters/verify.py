@@ -70,7 +70,7 @@ def _verify_on(
 ) -> Verification:
     source, destination = scratch / "in.npz", scratch / "out.npz"
     np.savez(source, inputs=inputs)
-    if error := run_module("converters.verify_process", bundle, backend, source, destination, seconds=SECONDS):
+    if error := run_module("converters.verify_process", bundle, backend, source, destination, time_limit=SECONDS):
         return Verification(version, error)
     with np.load(destination) as found:
         outputs = {name: found[name] for name in found.files}

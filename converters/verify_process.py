@@ -21,23 +21,24 @@ STEPPED = 50
 def main() -> None:
     bundle, backend, source, destination = sys.argv[1:]
     recommender = Recommender.load(bundle, backend)
+    contract = recommender.contract
     with np.load(source) as given:
         histories = [padded[padded > 0].tolist() for padded in given["inputs"]]
     top = np.zeros((len(histories), TOP), np.int32)
-    scores = np.empty((len(histories), recommender.bundle.contract.items + 1), np.float32)
+    scores = np.empty((len(histories), contract.items + 1), np.float32)
     for line, history in enumerate(histories):
         ids, _ = recommender.recommend_rows(history, history, TOP)
         top[line, : len(ids)] = ids
         scores[line] = recommender.item_scores(history)
     outputs = {"top": top, "scores": scores}
-    if recommender.bundle.contract.state:
+    if contract.state:
         outputs |= by_state(recommender, histories[:STEPPED])
     np.savez(destination, **outputs)
 
 
 def by_state(recommender: Recommender, histories: list[list[int]]) -> dict[str, np.ndarray]:
     """The same outputs, from a state that was advanced event by event."""
-    scores = np.empty((len(histories), recommender.bundle.contract.items + 1), np.float32)
+    scores = np.empty((len(histories), recommender.contract.items + 1), np.float32)
     for line, history in enumerate(histories):
         state = recommender.new_state()
         for row in history:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgerec.errors import GateError
+from edgerec.evaluation.words import NOT_MEASURABLE
 from edgerec.recipe.gate import Gate
 
 
@@ -22,10 +23,18 @@ def judge(gate: Gate, variant: Mapping[str, Any]) -> dict[str, Any]:
     ]
     failed = [
         f"{variant['name']}: {what} is {shown.format(value)}, {side} the limit of {shown.format(limit)}"
+        if value is not None
+        else f"{variant['name']}: {what} is {NOT_MEASURABLE}"
         for what, value, limit, side, shown in checks
-        if limit is not None and (value > limit if side == "above" else value < limit)
+        if limit is not None and not _keeps(value, limit, side)
     ]
     return {"variant": variant["name"], "limits": gate.model_dump(exclude_none=True), "failed": failed}
+
+
+def _keeps(value: float | None, limit: float, side: str) -> bool:
+    if value is None:  # what cannot be measured cannot be vouched for
+        return False
+    return value <= limit if side == "above" else value >= limit
 
 
 def check(report: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ def evaluate_bundle(
 
     users = users_of(bundle.user_features, dataset.user_table.iloc[targets.users])
     inputs = [
-        np.array(recommender.read(history.tolist(), user), np.int32)
+        np.array(recommender.input_rows(history.tolist(), user), np.int32)
         for history, user in zip(targets.histories, users, strict=True)
     ]
     by_score = evaluate(scores, targets, dataset, advance, inputs)

@@ -63,14 +63,6 @@ class Evaluation:
     items: int
     basket_ranks: np.ndarray | None = None
 
-    def save(self, folder):
-        np.savez_compressed(folder / "evaluation.npz", ranks=self.ranks, top=self.top)
-
-    @classmethod
-    def load(cls, folder, items):
-        with np.load(folder / "evaluation.npz") as saved:
-            return cls(saved["ranks"], saved["top"], items)
-
     def ndcg(self, k: int) -> np.ndarray:
         """NDCG@k of each user, float64 [n]: the gain of the targets in the first k, over the best possible gain."""
         places = self._places()

@@ -16,8 +16,9 @@ from edgerec.baselines import BASELINES
 from edgerec.data.dataset import Targets
 from edgerec.data.user_features import users_of
 from edgerec.evaluation.lists import list_figures
-from edgerec.evaluation.ranking import Evaluation, evaluate, ndcg_drop
+from edgerec.evaluation.ranking import Evaluation, drop_figures, evaluate
 from edgerec.evaluation.slices import by_slice
+from edgerec.evaluation.verdict import verdict
 from edgerec.stages.convert import Convert
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
@@ -55,6 +56,8 @@ class Measure(Stage):
         self.workspace.progress.say("measuring")
         dataset = self._prepared.dataset
         targets = dataset.targets("test")
+        baselines = {name: evaluate(fit(dataset).score, targets, dataset) for name, fit in BASELINES.items()}
+        shipped = self._bundles[-1]
         document = {
             "dataset": {
                 **{name: dataset.info[name] for name in ("name", "users", "items", "interactions", "split")},
@@ -64,19 +67,14 @@ class Measure(Stage):
             },
             "model": self.recipe.model.model_dump(),
             "training": {stage.name: stage.log() for stage in self._models},
-            "baselines": self._baselines(targets),
+            "baselines": [
+                {"name": name, **self._quality(evaluation, targets, None)} for name, evaluation in baselines.items()
+            ],
             "variants": self._variants(targets),
+            "verdict": verdict(shipped.variant, Evaluation.load(shipped.folder, dataset.items), baselines).as_dict(),
             "examples": self._examples(targets),
         }
         write_file(into / "figures.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-
-    def _baselines(self, targets: Targets) -> list[dict[str, Any]]:
-        dataset = self._prepared.dataset
-        measured = []
-        for name, fit in BASELINES.items():
-            evaluation = evaluate(fit(dataset).score, targets, dataset)
-            measured.append({"name": name, **self._quality(evaluation, targets, None)})
-        return measured
 
     def _variants(self, targets: Targets) -> list[dict[str, Any]]:
         items = self._prepared.dataset.items
@@ -154,9 +152,4 @@ def _keras_variant(name: str, stage: ModelStage) -> dict[str, Any]:
 
 
 def _fidelity(reference: Evaluation, evaluation: Evaluation) -> dict[str, Any]:
-    drop, interval = ndcg_drop(reference, evaluation)
-    return {
-        "overlap@10": overlap(reference.top, evaluation.top),
-        "ndcg_drop": drop,
-        "ndcg_drop_ci": list(interval),
-    }
+    return {"overlap@10": overlap(reference.top, evaluation.top), **drop_figures(reference, evaluation)}

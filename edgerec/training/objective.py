@@ -25,15 +25,19 @@ class Objective(Protocol):
 
     Attributes:
         name: of the loss, for reports.
-        network: whose trainable variables are fitted.
-        weights: those of the model that is kept, in which ``network`` may have parts of its own (such as masks).
-        signature: of the tensors of a step.
+        network: its trainable variables are fitted. It may have parts of its own, such as masks.
     """
 
     name: str
     network: keras.Model
-    weights: Sequence[tf.Variable]
-    signature: Sequence[tf.TensorSpec]
+
+    @property
+    def weights(self) -> Sequence[tf.Variable]:
+        """The weights of the model that is kept."""
+
+    @property
+    def signature(self) -> Sequence[tf.TensorSpec]:
+        """Of the tensors of a step."""
 
     def batches(self, epoch: int) -> Sequence[Any]:
         """All batches of an epoch, counted from 1. Their number may vary by a few from epoch to epoch."""
@@ -93,7 +97,7 @@ class NextItem:
         return scale * self._loss(hidden, self.recommender.item_vectors(), tf.boolean_mask(targets, real))
 
     def validate(self) -> float:
-        ranked = evaluate(self.recommender.score, self._share, self.dataset, read=self._inputs)
+        ranked = evaluate(self.recommender.score, self._share, self.dataset, inputs=self._inputs)
         return float(ranked.ndcg(10).sum() / self._targets)
 
 
