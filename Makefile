@@ -8,8 +8,8 @@ STAMP  := $(VENV)/installed
 demo: $(STAMP)  ## the whole pipeline on real purchases, ending with recommendations and a report
 	$(BIN)/edgerec run models/grocery/recipe.toml
 
-test: $(STAMP)  ## all tests
-	$(BIN)/pytest
+test: $(STAMP)  ## all tests, in two processes
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

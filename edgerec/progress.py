@@ -11,23 +11,24 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """Where the stages say what they do."""
+    """Messages and progress bars of the stages, on stderr."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
 
     def say(self, text: str) -> None:
+        """Print one line."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def epochs(self, title: str, total: int, done: int = 0) -> "Iterator[EpochBar]":
-        """A bar over ``total`` epochs, of which ``done`` are behind us."""
+        """A bar over ``total`` epochs, ``done`` of which are already done."""
         with self._rich() as bar:
             yield EpochBar(self, bar, bar.add_task(title, total=total, completed=done), title, total)
 
     @contextmanager
     def steps(self, title: str, total: int) -> "Iterator[StepBar]":
-        """A bar over ``total`` like steps."""
+        """A bar over ``total`` equal steps."""
         with self._rich() as bar:
             yield StepBar(bar, bar.add_task(title, total=total))
 
@@ -50,7 +51,7 @@ class EpochBar:
         self._progress, self._bar, self._task, self._title, self._total = progress, bar, task, title, total
 
     def step(self, epochs: float) -> None:
-        """``epochs``: how many are done, with a fraction."""
+        """Move the bar to ``epochs`` done, a number with a fraction."""
         self._bar.update(self._task, completed=epochs)
 
     def epoch(self, number: int, text: str, seconds_each: float) -> None:

@@ -6,6 +6,6 @@ from edgerec.data.dataset import Dataset
 
 def fit_markov(dataset: Dataset, neighbours: int = 1000) -> WindowedCounts:
     """Windowed counts with a window of one event, read after the last event only: maximum-likelihood transition
-    probabilities, unsmoothed, with popularity behind what was never seen to follow.
+    probabilities without smoothing; items that never followed the event come last, by popularity.
     """
     return WindowedCounts.fit(dataset, window=1, recent=1, decay=1.0, neighbours=neighbours)

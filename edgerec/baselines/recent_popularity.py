@@ -1,4 +1,4 @@
-"""The most popular items of the last days: the strong form of popularity where taste moves with time."""
+"""The most popular items of the last days: stronger than overall popularity where demand changes with time."""
 
 from dataclasses import dataclass
 
@@ -16,15 +16,15 @@ RECENT_SHARE = 0.1
 class RecentPopularity(Popularity):
     """Scores items by their training interactions late in the training period, whatever the history.
 
-    Items without any tie at 0, so that those more popular over all time (lower rows) come first among them.
+    Items without recent interactions tie at 0, and are ordered by overall popularity (lower rows first).
     """
 
     @classmethod
     def fit(cls, dataset: Dataset, days: float = 28) -> "RecentPopularity":
         """Count over the last ``days`` before the newest training interaction.
 
-        Where ``dataset.info["time_unit"]`` names no unit, over the newest tenth of the training interactions (and
-        those as old as its oldest).
+        Where ``dataset.info["time_unit"]`` names no unit, count the newest tenth of the training interactions (with all
+        that are as old as the oldest of them).
         """
         training = dataset.parts == TRAIN
         recent = _is_recent(dataset.times[training], TICKS_A_DAY.get(dataset.info.get("time_unit") or ""), days)

@@ -1,4 +1,4 @@
-"""Windowed item-to-item counts: what follows what, the nearer the more."""
+"""Windowed item-to-item counts: which items follow which, counted more the nearer they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class WindowedCounts:
     ``neighbours`` largest entries (of equal ones the lower, more popular, rows). The score of a history is the sum of
     the rows of its last ``recent`` events, the newest with weight 1, each one before it with ``decay`` times that.
 
-    Items that follow nothing tie at 0 and come in order of popularity; so does everything for an empty history.
+    Items that never followed any of these events tie at 0 and are ordered by popularity; with an empty history, all do.
 
     Attributes:
         transitions: sparse float32 [N + 1, N + 1], from row to row.

@@ -12,8 +12,8 @@ WIDTH = 3
 class CausalWindow(keras.layers.Layer):  # type: ignore[misc]
     """Each event beside ``WIDTH - 1`` earlier ones, ``dilation`` apart: [B, T, d], [B, T] -> [B, T, WIDTH d].
 
-    Zeros stand for what is before the first event. With a dense layer behind it this is a dilated convolution, in
-    kernels that prune and quantize like all the others.
+    Zeros stand for what is before the first event. Followed by a dense layer this is a dilated convolution, whose kernel
+    prunes and quantizes like that of any dense layer.
     """
 
     def __init__(self, dilation: int, name: str) -> None:
@@ -29,7 +29,7 @@ class CausalWindow(keras.layers.Layer):  # type: ignore[misc]
 
 
 class CnnMixer:
-    """A convolution of width 3, dilated 1, 3, 9, ... from block to block; so ``blocks`` of them see 3^blocks events."""
+    """A convolution of width 3, with dilation 1, 3, 9, ... from block to block, so that n blocks see 3^n events."""
 
     def __init__(self, shape: Architecture, number: int) -> None:
         self._window = CausalWindow(WIDTH**number, name=f"window_{number}")

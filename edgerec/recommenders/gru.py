@@ -65,8 +65,8 @@ class GruMixer:
 
 
 class GruEncoder(RecurrentStack):
-    """A stack of gated recurrent units. Several blocks are served by stepping through them from event to event: states
-    of all events of an inner block would need a list of tensors, which the runtimes are slow with.
+    """A stack of gated recurrent units. Several blocks are served by taking all of them from event to event: the states
+    of an inner block after each event would have to go through a list of tensors, which is slow on the runtimes.
     """
 
     def __init__(self, shape: Architecture) -> None:

@@ -13,8 +13,8 @@ MASKED = -1e9
 def dense_lookup(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     """Rows of ``table`` [n, d] at ``ids`` [B, T]: [B, T, d].
 
-    The gradient is summed into a dense table: that of the item scores is dense anyway, and adding sparse slices to it
-    is several times slower on CPU.
+    The gradient is a dense table: the gradient of the item scores is dense anyway, and adding sparse slices to it is
+    several times slower on CPU.
     """
     rows, dim = table.shape
 
@@ -34,20 +34,20 @@ def real_events(ids: tf.Tensor) -> tf.Tensor:
 
 
 def gelu(inputs: tf.Tensor) -> tf.Tensor:
-    """Gaussian error linear units (Hendrycks & Gimpel 2016) in the form with tanh: one operator of TFLite, fast on both
-    runtimes, where the exact one took tflite-runtime twelve times as long.
+    """Gaussian error linear units (Hendrycks & Gimpel 2016), approximated by tanh: one operator of TFLite, fast on both
+    runtimes. The exact form took tflite-runtime twelve times as long.
     """
     return tf.nn.gelu(inputs, approximate=True)
 
 
 class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
-    """The tied item table, float32 [R, d]: looked up here, and used to score items.
+    """The tied item table, float32 [R, d]: it is looked up for the history, and used to score items.
 
-    With features an item's vector is its own embedding plus those of its features.
+    With features, an item's vector is its own embedding plus the embeddings of its features.
 
     Args:
-        rows: R: padding, items, and the values of user features, which are read and never scored.
-        features: encoded for all rows, all zero for those that are no items.
+        rows: R: padding, items, and the values of user features, which are looked up but never scored.
+        features: encoded for all rows; all zero for rows that are not items.
     """
 
     def __init__(self, rows: int, dim: int, features: EncodedFeatures | None = None, name: str = "item_table") -> None:
@@ -76,18 +76,19 @@ class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
         return self.embeddings + self.feature_vectors(self._features)
 
     def feature_vectors(self, features: EncodedFeatures) -> tf.Tensor:
-        """What features alone contribute, float32 [n, d]: the vector of an item that was never trained on."""
-        # Code 0 is for what is not known, and contributes nothing.
+        """The part of the vectors that comes from features, float32 [n, d]; all there is for an item without training events."""
+        # Code 0 stands for an unknown value, and contributes nothing.
         known = tf.expand_dims(tf.cast(features.codes > 0, tf.float32), 2)
         embedded = tf.reduce_sum(dense_lookup(self.categories, tf.constant(features.codes)) * known, 1)
         return embedded + tf.matmul(tf.constant(features.numbers), self.numbers)
 
 
 class Positions(keras.layers.Layer):  # type: ignore[misc]
-    """Adds a learned vector for each place: [B, T, d], [B, T] -> [B, T, d]. Of the L places the newest event has the
-    last.
+    """Adds a learned vector for each position: [B, T, d], [B, T] -> [B, T, d]. The newest event has the last of the L
+    positions.
 
-    A lookup by the input, padding at place 0: a constant would be stored in float by every scheme.
+    The positions are looked up by indices computed from the input, with padding at 0: a constant table that is added
+    would be stored in float by every scheme.
     """
 
     def __init__(self, length: int, dim: int, name: str = "positions") -> None:
@@ -113,7 +114,7 @@ class CausalMean(keras.layers.Layer):  # type: ignore[misc]
 
 
 class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
-    """Mean of the vectors of all real events: [B, T, d], [B, T] -> [B, 1, d]; CausalMean's last."""
+    """Mean of the vectors of all real events: [B, T, d], [B, T] -> [B, 1, d]; equal to the last of CausalMean."""
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         vectors, ids = inputs
@@ -124,7 +125,7 @@ class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
 
 class CausalAttention(keras.layers.Layer):  # type: ignore[misc]
     """Scaled dot-product attention to real events at or before each query, with a learned bias for each distance in
-    events between query and key (as Raffel et al. 2020, each distance by itself).
+    events between query and key (Raffel et al. 2020, but without buckets of distances).
 
     ``query [B, Q, d], key [B, T, d], value [B, T, d], ids [B, T] -> [B, Q, d]`` with the Q last positions as queries
     (Q = T in training, 1 in serving).
@@ -138,7 +139,7 @@ class CausalAttention(keras.layers.Layer):  # type: ignore[misc]
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         query, key, value, ids = inputs
         width = query.shape[-1] // self.heads
-        # Counted from the input, though always 1..T: the converter would store constants of T x T.
+        # Computed from the input although it is always 1..T: as a constant, the converter would store T x T floats.
         place = tf.cumsum(tf.cast(ids[:1] >= 0, tf.int32), axis=1)
         distance = tf.expand_dims(place[:, -1:] if query.shape[1] == 1 else place, 2) - tf.expand_dims(place, 1)
         hidden = tf.logical_or(tf.expand_dims(ids <= 0, 1), distance < 0)
@@ -166,5 +167,5 @@ class LastPosition(keras.layers.Layer):  # type: ignore[misc]
     """The newest position, kept as a sequence of one: [B, T, d] -> [B, 1, d]."""
 
     def call(self, vectors: tf.Tensor) -> tf.Tensor:
-        # Not [:, -1:]: the attention needs to see the static length of 1.
+        # Not [:, -1:], which has no static length: the attention needs to know that it is 1.
         return tf.expand_dims(vectors[:, -1], 1)

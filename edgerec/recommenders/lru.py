@@ -16,7 +16,7 @@ RING = 0.8, 0.99
 
 class LinearRecurrence(keras.layers.Layer):  # type: ignore[misc]
     """States of a linear recurrence: projected input [B, T, 2 C], ids [B, T] -> [B, T, 2 C]; C complex channels, real
-    parts first. Its three weights of [C] are no target of pruning.
+    parts first. Its three weights of [C] are not pruned.
     """
 
     def __init__(self, channels: int, length: int, name: str) -> None:
@@ -32,7 +32,7 @@ class LinearRecurrence(keras.layers.Layer):  # type: ignore[misc]
 
         self.log_magnitude = self.add_weight(name="log_magnitude", shape=(channels,), initializer=magnitude)
         self.log_angle = self.add_weight(name="log_angle", shape=(channels,), initializer=angle)
-        # Inputs are scaled so that states have the variance of their inputs, at first.
+        # Inputs are scaled so that, at first, states have the variance of their inputs.
         norm = np.log(np.sqrt(1 - np.exp(-np.exp(self.log_magnitude.numpy())) ** 2))
         self.log_gain = self.add_weight(
             name="log_gain", shape=(channels,), initializer=keras.initializers.Constant(norm)

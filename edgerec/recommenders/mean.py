@@ -1,4 +1,4 @@
-"""Bag of items: the mean of the history's item vectors through a small residual network."""
+"""Bag of items: the mean of the history's item vectors, through a small residual network (the simplest encoder)."""
 
 import tensorflow as tf
 import tf_keras as keras

@@ -1,7 +1,8 @@
-"""The recurrences of the recurrent encoders: over a whole history, for its newest state only, and one step.
+"""The recurrences of the recurrent encoders: over a whole history, for its last state only, and for one step.
 
-The training scans have gradients written by hand: what TensorFlow derives for a loop keeps every intermediate of every
-step, and is several times slower on CPU. Vectors are float32 and batch-first; every scan begins with a state of zeros.
+The training scans have gradients written by hand: the gradient that TensorFlow derives for a loop keeps every
+intermediate of every step, and is several times slower on CPU. Vectors are float32, batch first; every scan begins with
+a state of zeros.
 """
 
 import tensorflow as tf
@@ -151,7 +152,7 @@ def _complex_scan(inputs: tf.Tensor, decay: tf.Tensor, reverse: bool) -> tf.Tens
 
 
 def linear_scan_unrolled(projected: tf.Tensor, decay: tf.Tensor, length: int) -> tf.Tensor:
-    """As :func:`linear_scan` in log2(T) rounds of real arithmetic (Hillis & Steele 1986), for the serving graph.
+    """Like :func:`linear_scan`, in log2(T) rounds of real arithmetic (Hillis & Steele 1986), for the serving graph.
 
     Args:
         length: T, at most.
@@ -166,7 +167,7 @@ def linear_scan_unrolled(projected: tf.Tensor, decay: tf.Tensor, length: int) ->
 
 
 def linear_newest(projected: tf.Tensor, decay: tf.Tensor, length: int) -> tf.Tensor:
-    """The state after the newest event only, [B, T, 2 C] -> [B, 2 C]: neighbours are joined, in log2(T) halvings.
+    """The state after the newest event only, [B, T, 2 C] -> [B, 2 C], by joining pairs of neighbours log2(T) times.
 
     Args:
         length: T, at most.
@@ -182,7 +183,7 @@ def linear_newest(projected: tf.Tensor, decay: tf.Tensor, length: int) -> tf.Ten
 
 
 def _product(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """Of complex channels in two halves, real parts first: [..., 2 C] x [2 C] -> [..., 2 C]."""
+    """Product of complex channels, stored as real parts and then imaginary parts: [..., 2 C] x [2 C] -> [..., 2 C]."""
     channels = right.shape[-1] // 2
     (a, b), (c, d) = ((x[..., :channels], x[..., channels:]) for x in (left, right))
     return tf.concat([a * c - b * d, a * d + b * c], -1)

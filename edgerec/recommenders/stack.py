@@ -1,4 +1,4 @@
-"""A stack of pre-norm residual blocks, mixer and feed-forward: the frame of every encoder that reads an order."""
+"""A stack of pre-norm residual blocks, each a mixer and a feed-forward layer: every encoder but ``mean`` is one."""
 
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -11,16 +11,16 @@ from edgerec.recommenders.layers import LastPosition, gelu
 
 
 class Mixer(Protocol):
-    """What lets a position see the events before it. Vectors are float32 [B, T, d], ids int32 [B, T]."""
+    """The layer that lets a position see the events before it. Vectors are float32 [B, T, d], ids int32 [B, T]."""
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """One vector after each event, [B, T, d]: the graph that is trained."""
 
     def serving(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        """The same for the device's runtimes."""
+        """The same, in operations that the device's runtimes have."""
 
     def newest(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        """The last of them only, [B, 1, d]."""
+        """The vector after the newest event only, [B, 1, d]."""
 
 
 class RecurrentMixer(Mixer, Protocol):
@@ -57,7 +57,7 @@ class Stack:
 
 
 class RecurrentStack(Stack):
-    """A stack of recurrent mixers: its state is theirs, one after the other, and the newest hidden state."""
+    """A stack of recurrent mixers. Its state is the states of all mixers, then the newest hidden state."""
 
     def __init__(self, shape: Architecture, mixer: Callable[[Architecture, int], RecurrentMixer]) -> None:
         super().__init__(shape, mixer)
@@ -76,7 +76,7 @@ class RecurrentStack(Stack):
         return tf.concat([*after, tf.squeeze(self._norm(hidden), 1)], 1)
 
     def hidden(self, state: tf.Tensor) -> tf.Tensor:
-        """The hidden state [B, d] that scores items, out of a state [B, S]."""
+        """The part of a state [B, S] that scores items: the hidden state [B, d]."""
         return state[:, -self._dim :]
 
 

@@ -1,4 +1,4 @@
-"""Training by several workers at once: the cluster of TF_CONFIG, and what its workers settle among themselves."""
+"""Training by several workers at once: the cluster that TF_CONFIG describes, and how its workers agree."""
 
 import json
 import os
@@ -19,7 +19,7 @@ EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type"
 
 @dataclass(frozen=True)
 class Place:
-    """Which of the cluster's workers this process is: the ``index`` th of ``count``, of which 0 is the chief."""
+    """Which worker of the cluster this process is: number ``index`` of ``count``; number 0 is the chief."""
 
     index: int
     count: int
@@ -33,7 +33,7 @@ def place_of(tf_config: str | None) -> Place:
     """Read the text of TF_CONFIG.
 
     Raises:
-        ClusterError: it is absent, malformed, or of a cluster that this strategy does not know.
+        ClusterError: it is absent or malformed, or describes a cluster that this strategy does not support.
     """
     if not tf_config:
         raise ClusterError(f'train.strategy = "multiworker" needs TF_CONFIG in the environment, such as {EXAMPLE}')
@@ -47,36 +47,37 @@ def place_of(tf_config: str | None) -> Place:
     workers = [(kind, n) for kind in ("chief", "worker") for n in range(len(addresses.get(kind, ())))]
     places = [address for kind in addresses for address in addresses[kind]]
     if set(addresses) - {"chief", "worker"} or len(addresses.get("chief", ())) > 1:
-        raise ClusterError(f"TF_CONFIG: a cluster has workers, and a chief if need be, not {', '.join(addresses)}")
+        raise ClusterError(f"TF_CONFIG: a cluster has workers and at most one chief, not {', '.join(addresses)}")
     if not all(isinstance(address, str) and ":" in address for address in places):
-        raise ClusterError(f"TF_CONFIG: an address is HOST:PORT, not all of {places} are")
+        raise ClusterError(f"TF_CONFIG: write every address as HOST:PORT; the cluster has {places}")
     if len(set(places)) < len(places):
-        raise ClusterError(f"TF_CONFIG: an address is there twice: {', '.join(places)}")
+        raise ClusterError(f"TF_CONFIG: an address is listed twice: {', '.join(places)}")
     if (kind, number) not in workers:
         raise ClusterError(f"TF_CONFIG: the task {kind} {number} is not in the cluster {addresses}")
     return Place(workers.index((kind, number)), len(workers))
 
 
 def check_may_run(command: str) -> None:
-    """Let workers other than the chief only train: the rest would be written twice.
+    """Allow workers other than the chief to train only: everything else would be done and written twice.
 
     Raises:
-        ClusterError: TF_CONFIG makes this process such a worker.
+        ClusterError: this process is another worker than the chief, and the command is not ``train``.
     """
     tf_config = os.environ.get("TF_CONFIG")
     if command != "train" and tf_config and not (place := place_of(tf_config)).is_chief:
         raise ClusterError(
-            f"worker {place.index} of TF_CONFIG only takes part in edgerec train; edgerec {command} is for the chief"
+            f"TF_CONFIG makes this process worker {place.index}, which can only run edgerec train; run edgerec {command} on "
+            "the chief (worker 0)"
         )
 
 
 class Workers:
-    """The workers of a training, of which this process is one; each runs the same program.
+    """The workers of a training. This process is one of them, and all run the same program.
 
     Attributes:
         index: of this worker; 0 is the chief, which alone writes.
         count: of the workers.
-        strategy: under whose scope variables are made: those of each worker then stay equal.
+        strategy: variables made in its scope stay equal on all workers.
     """
 
     def __init__(self, place: Place, strategy: tf.distribute.Strategy) -> None:
@@ -86,18 +87,19 @@ class Workers:
 
     @classmethod
     def alone(cls) -> "Workers":
+        """This process is the only worker."""
         return cls(Place(0, 1), tf.distribute.get_strategy())
 
     @classmethod
     def join(cls, say: Callable[[str], None]) -> "Workers":
-        """Wait for all the workers of TF_CONFIG; before anything else is done with tensorflow.
+        """Wait for all workers of TF_CONFIG. Must be called before anything else is done with TensorFlow.
 
         Raises:
-            ClusterError: TF_CONFIG is wrong, or the cluster does not come about.
+            ClusterError: TF_CONFIG is wrong, or a worker cannot be reached.
         """
         place = place_of(os.environ.get("TF_CONFIG"))
         say(f"worker {place.index} of {place.count}: waiting for the others")
-        # Python's own handler would not come to run before the others are there.
+        # Python's own handler would only run once the other workers are there.
         interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
             return cls(place, tf.distribute.MultiWorkerMirroredStrategy())
@@ -105,7 +107,7 @@ class Workers:
             raise ClusterError(f"worker {place.index} cannot join its cluster: {_reason(error)}") from None
         finally:
             signal.signal(signal.SIGINT, interrupt)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # tensorflow catches it, and only notes it
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # TensorFlow catches it and does not end
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """Sum over all workers, float64 [n]."""
@@ -116,14 +118,14 @@ class Workers:
         return self.total(values if self.is_chief else np.zeros_like(values))
 
     def wait(self) -> None:
-        """Until every worker is here."""
+        """Wait until every worker has come to this point."""
         self.total(np.zeros(1))
 
     def agree(self, fingerprint: str, what: str) -> None:
-        """Raise on every worker unless all of them have the same ``fingerprint`` (hexadecimal).
+        """Check that all workers have the same ``fingerprint`` (hexadecimal); every worker learns of a difference.
 
         Raises:
-            ClusterError: they differ.
+            ClusterError: they differ; the message begins with ``what``.
         """
         own = np.array([int(fingerprint[start : start + 8], 16) for start in (0, 8)], np.float64)
         each = np.zeros((self.count, 2))
@@ -134,12 +136,12 @@ class Workers:
             raise ClusterError(f"{what}: worker {', '.join(others)} and the chief (worker 0) differ")
 
     def share(self, lines: Any) -> Any:
-        """Of lines that all workers have, an array or list, those that are for this one."""
+        """This worker's part of an array or list that all workers have: every ``count``-th entry."""
         return lines[self.index :: self.count]
 
     def _all_reduced(self, values: tf.Tensor) -> tf.Tensor:
         def reduced(own: tf.Tensor) -> tf.Tensor:
-            # The copy stands on the replica's device, as an argument does not.
+            # A copy, as it must be on the replica's device, and an argument is not.
             own = tf.identity(own)
             return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own)
 
@@ -148,22 +150,22 @@ class Workers:
 
 @contextmanager
 def loss_of_workers() -> Iterator[None]:
-    """Say it plainly when another worker is gone.
+    """Turn the errors that TensorFlow raises when another worker has ended into one clear error.
 
     Raises:
-        ClusterError: an operation over all the workers failed.
+        ClusterError: an operation over all workers failed.
     """
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError, tf.errors.CancelledError,
             tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError) as error:  # fmt: skip
         raise ClusterError(
-            f"another worker is gone ({_reason(error)}); start all of them again to go on after the last epoch"
+            f"another worker has ended ({_reason(error)}); start all of them again to go on after the last epoch"
         ) from None
 
 
 def _reason(error: Exception) -> str:
-    """What tensorflow says of an error, without the places in the program where it happened."""
+    """The message of an error of TensorFlow, without the places in the program where it happened."""
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
     text = re.sub(r"^Graph execution error:.*?\n\n(?=[^\n]*\S)(?! *Detected| *File)", "", text, flags=re.DOTALL)
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)

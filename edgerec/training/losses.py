@@ -17,8 +17,8 @@ Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 def cross_entropy(precision: str) -> Loss:
     """Cross-entropy over the whole catalogue, with its gradient computed chunk by chunk beside it.
 
-    The scores of all positions are never in memory at once (as in cut cross-entropy, Wijmans et al., ICLR 2025), which
-    is 3 to 4 times as fast on CPU as the usual two operations.
+    The scores of all positions are never in memory at once, as in cut cross-entropy (Wijmans et al., ICLR 2025). On CPU
+    this is 3 to 4 times as fast as the usual two operations.
 
     Args:
         precision: of the products, ``"float32"`` or ``"bfloat16"``; sums and exponentials are float32 in both.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-# Names in the log of what a curve's entry holds; the step is the epoch.
+# Names in the log of the figures in a curve's entry; the step is the epoch.
 SCALARS = {"loss": "loss", "ndcg@10": "validation/ndcg@10", "learning_rate": "learning_rate"}
 # What makes a tensor a scalar to TensorBoard; ``tf.summary.scalar`` writes the same, but needs TensorBoard installed.
 METADATA = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
@@ -15,8 +15,7 @@ METADATA = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, 
 class ScalarLog:
     """Figures by epoch, in an event file in ``folder``.
 
-    It begins with the epochs that an interrupted run had saved, in place of what that run had logged: no epoch is in
-    it twice, and none is missing.
+    A resumed fit writes the log anew, beginning with the epochs of ``curve``, so that no epoch is missing or there twice.
     """
 
     def __init__(self, folder: Path, curve: Iterable[Mapping[str, float]]) -> None:
