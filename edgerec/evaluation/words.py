@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-NOT_MEASURABLE = "not measurable: the reference has no hit in its top 10"
+# What stands in place of a change that could not be measured, and why it could not.
+NOT_MEASURABLE = "not measurable"
+WHY_NOT_MEASURABLE = "not measurable: the reference has no hit in its top 10"
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -20,7 +22,7 @@ def change(drop: float | None, ends: Sequence[float] | None = None, digits: int 
     """A relative loss as a change with its sign, and its interval if given: "-1.2 % [-2.5 %, +0.1 %]".
 
     Args:
-        drop: 0.01 is a loss of 1 %; ``None`` where it could not be measured (see ``ndcg_drop``).
+        drop: 0.01 is a loss of 1 %; ``None`` where it could not be measured (see ``ndcg_drop``), which gives ``NOT_MEASURABLE``.
         ends: low and high end of its interval.
     """
     if drop is None:

@@ -8,47 +8,77 @@ from typing import Any
 import jinja2
 
 from edgerec.artifact import write_file
+from edgerec.evaluation.words import WHY_NOT_MEASURABLE, change, percent
 from edgerec.report import plots
 
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
-    """Write page, card and JSON; the JSON last, as it is what says that the report is done."""
+    """Write page, card and JSON into ``folder``; the JSON last, because its presence says that the report is done."""
     for name, render in PAGES.items():
         write_file(folder / name, render(report))
     write_file(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 def render_html(report: dict[str, Any]) -> str:
-    """One HTML page with no link to anything outside itself."""
-    template = _environment(autoescape=True).from_string(_text("page.html"))
-    return template.render(
-        report=report,
-        files=[v for v in report["variants"] if v["file"]],
-        plots={
-            "size": plots.size_against_quality(report),
-            "bytes": plots.bytes_by_part(report),
-            "latency": plots.latency(report),
-            "curves": plots.learning_curves(report),
-        },
-    )
+    """The report as one HTML page without scripts, and without links to anything outside itself."""
+    drawn = {
+        "size": plots.size_against_quality(report),
+        "bytes": plots.bytes_by_part(report),
+        "latency": plots.latency(report),
+        "curves": plots.learning_curves(report),
+    }
+    return _render("page.html", report, autoescape=True, plots=drawn)
 
 
 def render_card(report: dict[str, Any]) -> str:
-    """The model card, Markdown, all of it from the report."""
-    files = [v for v in report["variants"] if v["file"]]
-    return _environment(autoescape=False).from_string(_text("card.md")).render(report=report, files=files)
+    """The model card in Markdown, made of the report alone."""
+    return _render("card.md", report, autoescape=False)
 
 
-# What a report has beside its JSON; the card shows the curves.
-PAGES = {"report.html": render_html, "MODEL_CARD.md": render_card, "curves.svg": plots.learning_curves}
+def render_curves(report: dict[str, Any]) -> str:
+    """The learning curves as an SVG file of their own, which the card shows."""
+    return plots.standalone(plots.learning_curves(report))
 
 
-def _environment(autoescape: bool) -> jinja2.Environment:
-    environment = jinja2.Environment(autoescape=autoescape, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f} %"
-    environment.filters["kb"] = lambda value: f"{value / 1000:,.1f}"
-    return environment
+# The files beside report.json, and what renders each.
+PAGES = {"report.html": render_html, "MODEL_CARD.md": render_card, "curves.svg": render_curves}
 
 
-def _text(name: str) -> str:
-    return resources.files("edgerec.report").joinpath(name).read_text("utf-8")
+def stage_summary(name: str, log: dict[str, Any]) -> str:
+    """A training stage in a line: "pruned: cross-entropy, epoch 3 of 3 kept (all epochs run), 76 s, …"."""
+    stopped = f" ({log['stopped']})" if log.get("stopped") else ""
+    kept = f"epoch {log['best_epoch']} of {log['epochs']} kept{stopped}"
+    zeros = _zeros(log["sparsity"])
+    return ", ".join([f"{name}: {log['loss']}", kept, f"{log['seconds']:.0f} s", *([zeros] if zeros else [])])
+
+
+def _zeros(shares: dict[str, float]) -> str:
+    """How sparse the pruned kernels are; empty if none is. The total over all tables would tell too little."""
+    pruned = [share for layer, share in shares.items() if layer != "total" and share > 0]
+    if not pruned:
+        return ""
+    low, high = percent(min(pruned), 0), percent(max(pruned), 0)
+    return f"{low if low == high else f'{low} to {high}'} zeros in the pruned kernels"
+
+
+def _render(template: str, report: dict[str, Any], autoescape: bool, **more: Any) -> str:
+    environment = jinja2.Environment(
+        autoescape=autoescape, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": percent,
+        "change": change,
+        "kb": lambda value: f"{value / 1000:,.1f}",
+        "count": lambda value: f"{value:,}",
+        "fixed": lambda value, digits=4: f"{value:.{digits}f}",
+        "stage": lambda entry: stage_summary(*entry),
+    }
+    text = resources.files("edgerec.report").joinpath(template).read_text("utf-8")
+    drops = [variant["fidelity"]["ndcg_drop"] for variant in report["variants"]]
+    return environment.from_string(text).render(
+        report=report,
+        files=[variant for variant in report["variants"] if variant["file"]],
+        baskets=report["dataset"]["split"] == "last-basket",
+        unmeasured=WHY_NOT_MEASURABLE if None in drops else "",
+        **more,
+    )

@@ -1,104 +1,295 @@
-"""Plots as SVG text, for embedding in the page."""
+"""Plots as SVG text: for embedding in the page, readable at a phone's width, in light and in dark."""
 
 import io
+import re
+import textwrap
+from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
-matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "edgerec"  # the same report gives the same bytes
-matplotlib.rcParams["svg.fonttype"] = "none"
-matplotlib.rcParams["font.family"] = "sans-serif"
-
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2")
-
-# Figures of a curve's entries, and what they are called.
+# Inches; 3.75 are 360 CSS pixels, about the width of a phone, so that text is shown there in its own size.
+WIDTH = 3.75
+# The colour of text and lines while drawing; in the SVG it becomes the colour of the text around the plot.
+INK = "#222222"
+# Readable on white and on black.
+COLOURS = ("#4c84bd", "#e0791b", "#4a9f4a", "#b06fa3", "#dc5557", "#3fa3a0")
+FONT_POINTS = 8.5
+STYLE: Any = {
+    "svg.hashsalt": "edgerec",  # the same report gives the same bytes
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": FONT_POINTS,
+    "axes.labelsize": FONT_POINTS,
+    "xtick.labelsize": FONT_POINTS,
+    "ytick.labelsize": FONT_POINTS,
+    "legend.fontsize": FONT_POINTS,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": False,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "lines.linewidth": 1.2,
+}
+styled = matplotlib.rc_context(STYLE)
+# Keys of a learning curve's entries, and what they are called.
 CURVES = {"loss": "loss, training", "ndcg@10": "NDCG@10, validation"}
+PARTS = ("item_table", "network", "vocabulary")
 
-BASELINE_STYLES: tuple[Any, ...] = (":", "-.", (0, (1, 4)), (0, (8, 3)))
 
-
+@styled
 def size_against_quality(report: dict[str, Any]) -> str:
-    """NDCG@10 by file size, raw and compressed, with the Keras model and popularity as lines."""
-    figure, axes = plt.subplots(figsize=(6, 3.6))
-    for variant, colour in zip(_files(report), COLOURS * 9, strict=False):
-        ndcg = variant["quality"]["ndcg@10"]
-        raw, packed = (variant["bytes"][kind] / 1000 for kind in ("total", "compressed"))
-        axes.plot([packed, raw], [ndcg, ndcg], color=colour, linewidth=1)
-        axes.plot(packed, ndcg, "o", color=colour, markerfacecolor="white")
-        axes.plot(raw, ndcg, "o", color=colour, label=f"{variant['name']} ({raw:,.0f} kB)")
-    axes.axhline(report["variants"][0]["quality"]["ndcg@10"], color="#888", linestyle="--", linewidth=1, label="Keras")
-    for baseline, style in zip(report["baselines"], BASELINE_STYLES * 9, strict=False):
-        axes.axhline(baseline["quality"]["ndcg@10"], color="#999", linestyle=style, linewidth=1, label=baseline["name"])
-    axes.set(xlabel="file size, kB (hollow: compressed for download)", ylabel="NDCG@10, test", xlim=(0, None))
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return _svg(figure)
+    """NDCG@10 by file size, raw and compressed, in the region where the files are.
+
+    With the 95 % interval of the difference to the first variant, the Pareto line (the files that no smaller file
+    beats), and the reference and baselines as lines; baselines outside the region are named at its lower edge.
+    """
+    files, reference = _files(report), report["variants"][0]
+    figure, axes = _panel(3.1)
+    low, high = _region(files, reference)
+    outside = [b for b in report["baselines"] if not low < _ndcg(b) < high]
+    note = textwrap.wrap(", ".join(f"{b['name']} {_ndcg(b):.4f}" for b in outside), 50)
+    sizes = [variant["bytes"][kind] / 1000 for variant in files for kind in ("total", "compressed")]
+    margin = 0.08 * max(sizes)
+    axes.set(
+        xlabel="file size, kB (hollow: compressed)",
+        ylabel="NDCG@10, test",
+        xlim=(max(0, min(sizes) - margin), max(sizes) + margin),
+        ylim=(low - (high - low) * (0.08 * (1 + len(note)) if note else 0), high),
+    )
+    labels = _Labels.of(axes)
+    if note:
+        labels.write("\n".join(["outside this region:", *note]), (0.02, 0.02))
+    for line, style in [(reference, "--"), *((b, ":") for b in report["baselines"] if b not in outside)]:
+        axes.axhline(_ndcg(line), color=INK, alpha=0.6, linestyle=style, linewidth=0.8)
+        labels.line(_ndcg(line), line["name"])
+    _pareto_line(axes, files)
+    for variant, colour in zip(files, COLOURS * 9, strict=False):
+        _file_point(axes, variant, reference, colour)
+        labels.avoid(variant["bytes"]["compressed"] / 1000, variant["bytes"]["total"] / 1000, _ndcg(variant))
+    for variant in files:
+        labels.point(variant["bytes"]["total"] / 1000, _ndcg(variant), variant["name"])
+    return _svg(figure, "File size against NDCG@10 of each file")
 
 
+@styled
 def bytes_by_part(report: dict[str, Any]) -> str:
     """Where each file's bytes are."""
-    figure, axes = plt.subplots(figsize=(6, 0.6 + 0.5 * len(_files(report))))
-    names = [variant["name"] for variant in _files(report)][::-1]
-    left = [0.0] * len(names)
-    for part, colour in zip(("item_table", "network", "vocabulary"), COLOURS, strict=False):
-        widths = [variant["bytes"][part] / 1000 for variant in _files(report)][::-1]
-        axes.barh(names, widths, left=left, color=colour, label=part.replace("_", " "), height=0.6)
+    files = _files(report)
+    figure, axes = _rows(files, [f"{_kb(v, 'total')} kB, {_kb(v, 'compressed')} compressed" for v in files])
+    left = [0.0] * len(files)
+    for part, colour in zip(PARTS, COLOURS, strict=False):
+        widths = [variant["bytes"][part] / 1000 for variant in files]
+        axes.barh(range(len(files)), widths, left=left, color=colour, label=part.replace("_", " "), height=0.32)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.set(xlabel="kB")
-    axes.legend(fontsize=8)
-    return _svg(figure)
+    figure.legend(loc="outside upper center", ncols=len(PARTS), handlelength=1, columnspacing=1)
+    return _svg(figure, "Bytes of each file by part")
 
 
+@styled
 def latency(report: dict[str, Any]) -> str:
     """The whole call's p50, p90 and p99 for each file."""
-    figure, axes = plt.subplots(figsize=(6, 3.2))
     files = _files(report)
-    for number, (which, colour) in enumerate(zip(("p50", "p90", "p99"), COLOURS, strict=False)):
-        places = [place + 0.27 * (number - 1) for place in range(len(files))]
-        axes.bar(places, [v["latency_ms"][which] for v in files], width=0.25, color=colour, label=which)
-    axes.set_xticks(range(len(files)), [v["name"] for v in files], fontsize=8)
-    axes.set(ylabel="ms a recommend() call")
-    axes.legend(fontsize=8)
-    return _svg(figure)
+    figure, axes = _rows(files, [f"p50 {variant['latency_ms']['p50']:.3f} ms" for variant in files])
+    for row, (variant, colour) in enumerate(zip(files, COLOURS * 9, strict=False)):
+        times = variant["latency_ms"]
+        axes.plot([times["p50"], times["p99"]], [row, row], color=colour)
+        axes.plot(times["p50"], row, "o", color=colour)
+        axes.plot(times["p90"], row, "|", color=colour, markersize=9)
+        axes.plot(times["p99"], row, "o", color=colour, markerfacecolor="none")
+    axes.set(xlabel="ms a recommend() call")
+    axes.set_xlim(left=0)
+    return _svg(figure, "Latency of each file: p50, p90 and p99")
 
 
+@styled
 def learning_curves(report: dict[str, Any]) -> str:
-    """Loss and validation NDCG@10 by epoch, fine-tuning after training; a ring marks the epoch that was kept."""
-    figure, panels = plt.subplots(2, 1, figsize=(6, 4.6), sharex=True)
-    for axes, (figure_name, label) in zip(panels, CURVES.items(), strict=True):
-        offset = 0
-        for (stage, log), colour in zip(report["training"].items(), COLOURS, strict=False):
-            epochs = [offset + entry["epoch"] for entry in log["curve"]]
-            values = [entry[figure_name] for entry in log["curve"]]
-            axes.plot(epochs, values, "o-", markersize=3, color=colour, label=stage)
+    """Loss and validation NDCG@10 by epoch, one stage after another; a ring marks the epoch that was kept."""
+    figure = Figure(figsize=(WIDTH, 3.9), dpi=72, layout="constrained")
+    panels = figure.subplots(2, 1, sharex=True)
+    for axes, (key, label) in zip(panels, CURVES.items(), strict=True):
+        done = 0
+        for (stage, log), colour in zip(report["training"].items(), COLOURS * 9, strict=False):
+            epochs = [done + entry["epoch"] for entry in log["curve"]]
+            values = [entry[key] for entry in log["curve"]]
             best = log["best_epoch"]
-            axes.plot(
-                offset + best, values[best - 1], "o", markersize=9, markerfacecolor="none", color=colour,
-                label=f"{stage}: kept, epoch {best}",
-            )  # fmt: skip
-            offset = epochs[-1]
+            axes.plot(epochs, values, "o-", markersize=2.5, color=colour, label=f"{stage}: kept, epoch {best}")
+            axes.plot(done + best, values[best - 1], "o", markersize=8, markerfacecolor="none", color=colour)
+            done = epochs[-1]
         axes.set(ylabel=label)
-    panels[-1].set(xlabel="epoch")
+    panels[-1].set(xlabel="epoch (ring: kept)")
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
-    panels[0].legend(fontsize=7)
-    return _svg(figure)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=2, handlelength=1.2, columnspacing=1)
+    return _svg(figure, "Loss and validation NDCG@10 by epoch")
+
+
+def standalone(svg: str) -> str:
+    """A plot as a file of its own: with the colours of its text, which inside a page come from the page."""
+    colours = "svg{color:#222}@media (prefers-color-scheme:dark){svg{color:#ddd}}"
+    return re.sub(r"(<svg[^>]*>)", rf"\1<style>{colours}</style>", svg, count=1)
 
 
 def _files(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [variant for variant in report["variants"] if variant["file"]]
 
 
-def _svg(figure: Figure) -> str:
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-        axes.set_axisbelow(True)
+def _ndcg(measured: dict[str, Any]) -> float:
+    return float(measured["quality"]["ndcg@10"])
+
+
+def _kb(variant: dict[str, Any], kind: str) -> str:
+    return f"{variant['bytes'][kind] / 1000:,.0f}"
+
+
+def _panel(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), dpi=72, layout="constrained")
+    return figure, figure.subplots()
+
+
+def _rows(files: list[dict[str, Any]], notes: list[str]) -> tuple[Figure, Axes]:
+    """A panel with a row for each file, from the top; name and note stand above the row, not beside it."""
+    figure, axes = _panel(0.8 + 0.45 * len(files))
+    for row, (variant, note) in enumerate(zip(files, notes, strict=True)):
+        axes.annotate(
+            f"{variant['name']}: {note}", (0, row - 0.24), (2, 0), ("axes fraction", "data"), "offset points",
+            va="bottom",
+        )  # fmt: skip
+    axes.set(ylim=(len(files) - 0.6, -0.8), yticks=[])
+    axes.grid(axis="y", visible=False)
+    return figure, axes
+
+
+def _interval(variant: dict[str, Any], reference: dict[str, Any]) -> tuple[float, float]:
+    """NDCG@10 of the variant at both ends of the interval of its difference to the reference."""
+    ends = variant["fidelity"]["ndcg_drop_ci"]
+    if ends is None:
+        return _ndcg(variant), _ndcg(variant)
+    return _ndcg(reference) * (1 - ends[1]), _ndcg(reference) * (1 - ends[0])
+
+
+def _region(files: list[dict[str, Any]], reference: dict[str, Any]) -> tuple[float, float]:
+    """Low and high end of the NDCG@10 to be shown: all files with their intervals, and the reference."""
+    values = [_ndcg(reference), *map(_ndcg, files), *(end for v in files for end in _interval(v, reference))]
+    low, high = min(values), max(values)
+    margin = max(0.12 * (high - low), 0.02 * high, 1e-6)
+    return max(0.0, low - margin), high + margin
+
+
+def _file_point(axes: Axes, variant: dict[str, Any], reference: dict[str, Any], colour: str) -> None:
+    raw, packed = (variant["bytes"][kind] / 1000 for kind in ("total", "compressed"))
+    ndcg = _ndcg(variant)
+    axes.plot([raw, raw], _interval(variant, reference), color=colour, linewidth=4, alpha=0.25, zorder=1)
+    axes.plot([packed, raw], [ndcg, ndcg], color=colour, linewidth=1)
+    axes.plot(packed, ndcg, "o", markersize=5, color=colour, markerfacecolor="none")
+    axes.plot(raw, ndcg, "o", markersize=6, color=colour)
+
+
+def _pareto_line(axes: Axes, files: list[dict[str, Any]]) -> None:
+    best: list[dict[str, Any]] = []
+    for variant in sorted(files, key=lambda v: (v["bytes"]["total"], -_ndcg(v))):
+        if not best or _ndcg(variant) > _ndcg(best[-1]):
+            best.append(variant)
+    sizes = [variant["bytes"]["total"] / 1000 for variant in best]
+    quality = list(map(_ndcg, best))
+    right = axes.get_xlim()[1]
+    axes.step([*sizes, right], [*quality, quality[-1]], where="post", color=INK, alpha=0.4, zorder=1)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Places labels beside points so that they cover neither each other nor what is to be avoided.
+
+    Widths are estimated, not measured: the viewer's font is unknown, and the same report must give the same bytes.
+    """
+
+    axes: Axes
+    taken: list[Bbox]
+
+    @classmethod
+    def of(cls, axes: Axes) -> "_Labels":
+        """For axes whose limits are final."""
+        figure = axes.get_figure()
+        assert isinstance(figure, Figure)
+        figure.draw_without_rendering()  # decides the layout
+        figure.set_layout_engine("none")
+        return cls(axes, [])
+
+    def avoid(self, left: float, right: float, y: float) -> None:
+        """Keep labels off the line from (left, y) to (right, y), data coordinates."""
+        (x0, y0), (x1, _) = self.axes.transData.transform([(left, y), (right, y)])
+        self.taken.append(Bbox.from_extents(x0 - 4, y0 - 4, x1 + 4, y0 + 4))
+
+    def write(self, text: str, place: tuple[float, float]) -> None:
+        """``text`` up and right of ``place``, a fraction of the axes."""
+        self.axes.annotate(text, place, xycoords="axes fraction", va="bottom", alpha=0.75)
+        x, y = self.axes.transAxes.transform(place)
+        self.taken.append(_text_box(x, y, text))
+
+    def line(self, y: float, text: str) -> None:
+        """Name the horizontal line at ``y``, over or under one of its ends."""
+        left, right = self.axes.get_xlim()
+        ends = [(left, "left", 4, "bottom", 2), (right, "right", -4, "bottom", 2), (left, "left", 4, "top", -2),
+                (right, "right", -4, "top", -2)]  # fmt: skip
+        self._place(text, [(x, y, *how) for x, *how in ends])
+
+    def point(self, x: float, y: float, text: str) -> None:
+        """Name the point, as near to it as there is room."""
+        near = [("left", 7, "center", 0), ("right", -7, "center", 0)]
+        near += [
+            (side, 0, "bottom" if step > 0 else "top", step)
+            for distance in (6, 17, 28, 39)
+            for step in (distance, -distance)
+            for side in ("left", "right", "center")
+        ]
+        self._place(text, [(x, y, *how) for how in near])
+
+    def _place(self, text: str, choices: list[tuple[Any, ...]]) -> None:
+        """Write ``text`` at the first choice (x, y, ha, dx, va, dy) that is free, else at the first."""
+        boxes = [self._box(text, *choice) for choice in choices]
+        inside = self.axes.bbox
+        free = [
+            number
+            for number, box in enumerate(boxes)
+            if inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+            and not any(box.overlaps(other) for other in self.taken)
+        ]  # fmt: skip
+        chosen = free[0] if free else 0
+        x, y, ha, dx, va, dy = choices[chosen]
+        self.axes.annotate(text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va)
+        self.taken.append(boxes[chosen])
+
+    def _box(self, text: str, x: float, y: float, ha: str, dx: float, va: str, dy: float) -> Bbox:
+        left, bottom = self.axes.transData.transform((x, y))
+        box = _text_box(left + dx, bottom + dy, text)
+        back, down = {"left": 0, "center": 0.5, "right": 1}[ha], {"bottom": 0, "center": 0.5, "top": 1}[va]
+        return box.translated(-back * box.width, -down * box.height)
+
+
+def _text_box(left: float, bottom: float, text: str) -> Bbox:
+    lines = text.split("\n")
+    return Bbox.from_bounds(left, bottom, 0.56 * FONT_POINTS * max(map(len, lines)), 1.25 * FONT_POINTS * len(lines))
+
+
+def _svg(figure: Figure, description: str) -> str:
     text = io.StringIO()
-    figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(text, format="svg", transparent=True, metadata=nothing)
     svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    # Several plots share a page, where an id may stand but once; nothing refers to those of groups.
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)

@@ -5,9 +5,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from edgerec.evaluation.words import WHY_NOT_MEASURABLE, change, percent
+
+HEADINGS = ("kB", "compressed", "NDCG@10", "HR@10", "coverage", "change", "overlap", "p50 ms", "p99 ms")
+
 
 def print_report(report: dict[str, Any]) -> None:
-    """The variants table and the example recommendations, on stdout."""
+    """Print the variants, the verdict and the example recommendations on stdout."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120  # into a file or a log: do not squeeze the table into 80 columns
@@ -17,30 +21,40 @@ def print_report(report: dict[str, Any]) -> None:
         f"{dataset['interactions']:,} interactions, split {dataset['split_fingerprint']}",
         markup=False,
     )
-    table = Table("variant", box=None, header_style="bold", pad_edge=False)
-    for heading in ("kB", "compressed", "NDCG@10", "HR@10", "coverage", "drop", "overlap", "p50 ms", "p99 ms"):
-        table.add_column(heading, justify="right")
-    for baseline in report["baselines"]:
-        table.add_row(baseline["name"], "", "", *_quality(baseline), "", "", "", "")
-    for variant in report["variants"]:
-        in_file = variant["file"] is not None
-        table.add_row(
-            variant["name"],
-            f"{variant['bytes']['total'] / 1000:,.1f}" if in_file else "",
-            f"{variant['bytes']['compressed'] / 1000:,.1f}" if in_file else "",
-            *_quality(variant),
-            f"{variant['fidelity']['ndcg_drop']:.2%}",
-            f"{variant['fidelity']['overlap@10']:.3f}",
-            f"{variant['latency_ms']['p50']:.3f}" if in_file else "",
-            f"{variant['latency_ms']['p99']:.3f}" if in_file else "",
-        )
-    console.print(table)
+    console.print(_variants(report))
+    reference = report["variants"][0]["name"]
+    console.print(f"change of NDCG@10 (+ is a gain) and overlap of the top-10: against {reference}", markup=False)
+    if any(variant["fidelity"]["ndcg_drop"] is None for variant in report["variants"]):
+        console.print(WHY_NOT_MEASURABLE, markup=False)
+    if "verdict" in report:
+        console.print(f"\n{report['verdict']['sentence']}", markup=False)
     for example in report["examples"]:
         console.print(f"\nRecommended to user {example['user']}:", markup=False)
         for place, entry in enumerate(example["recommendations"], 1):
             console.print(f"{place:>3}  {entry['item']:<10}  {entry['title']}", markup=False)
 
 
+def _variants(report: dict[str, Any]) -> Table:
+    table = Table("variant", box=None, header_style="bold", pad_edge=False)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right")
+    for baseline in report["baselines"]:
+        table.add_row(baseline["name"], "", "", *_quality(baseline), "", "", "", "")
+    for number, variant in enumerate(report["variants"]):
+        in_file = variant["file"] is not None
+        table.add_row(
+            variant["name"],
+            f"{variant['bytes']['total'] / 1000:,.1f}" if in_file else "",
+            f"{variant['bytes']['compressed'] / 1000:,.1f}" if in_file else "",
+            *_quality(variant),
+            change(variant["fidelity"]["ndcg_drop"]) if number else "reference",
+            percent(variant["fidelity"]["overlap@10"]) if number else "",
+            f"{variant['latency_ms']['p50']:.3f}" if in_file else "",
+            f"{variant['latency_ms']['p99']:.3f}" if in_file else "",
+        )
+    return table
+
+
 def _quality(measured: dict[str, Any]) -> list[str]:
     quality = measured["quality"]
-    return [f"{quality['ndcg@10']:.4f}", f"{quality['hr@10']:.4f}", f"{quality['coverage@10']:.1%}"]
+    return [f"{quality['ndcg@10']:.4f}", f"{quality['hr@10']:.4f}", percent(quality["coverage@10"])]
