@@ -40,6 +40,24 @@ def gelu(inputs: tf.Tensor) -> tf.Tensor:
     return tf.nn.gelu(inputs, approximate=True)
 
 
+class Dropout(keras.layers.Layer):  # type: ignore[misc]
+    """Sets a share of the values to zero while training and scales the rest, so that their mean stays.
+
+    It draws from TensorFlow's global generator, whose state a checkpoint can keep, so that a resumed fit goes on with
+    the masks that an undisturbed one would have. Keras' own layer keeps its state where no checkpoint reaches it.
+    """
+
+    def __init__(self, rate: float, name: str = "dropout") -> None:
+        super().__init__(name=name)
+        self.rate = rate
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        if not training or self.rate == 0:
+            return inputs
+        kept = tf.random.get_global_generator().uniform(tf.shape(inputs)) >= self.rate
+        return tf.where(kept, inputs / (1 - self.rate), 0.0)
+
+
 class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
     """The tied item table, float32 [R, d]: it is looked up for the history, and used to score items.
 

@@ -4,14 +4,14 @@ import tensorflow as tf
 import tf_keras as keras
 
 from edgerec.recommenders.architecture import Architecture
-from edgerec.recommenders.layers import CausalMean, MaskedMean
+from edgerec.recommenders.layers import CausalMean, Dropout, MaskedMean
 
 
 class MeanEncoder:
     """Smallest and fastest of the encoders; blind to the order of events."""
 
     def __init__(self, shape: Architecture) -> None:
-        self._dropout = keras.layers.Dropout(shape.dropout, name="dropout")
+        self._dropout = Dropout(shape.dropout)
         self._blocks = [
             (
                 keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_{i}"),

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from edgerec.recommenders.architecture import Architecture
-from edgerec.recommenders.layers import LastPosition, gelu
+from edgerec.recommenders.layers import Dropout, LastPosition, gelu
 
 
 class Mixer(Protocol):
@@ -36,7 +36,7 @@ class Stack:
     """``blocks`` times ``x + mixer(norm(x))``, then ``x + feed_forward(norm(x))``; a norm at the end."""
 
     def __init__(self, shape: Architecture, mixer: Callable[[Architecture, int], Mixer]) -> None:
-        self._dropout = keras.layers.Dropout(shape.dropout, name="dropout")
+        self._dropout = Dropout(shape.dropout)
         self._blocks = [
             _Block(shape, number, mixer(shape, number), self._dropout) for number in range(len(shape.blocks))
         ]
@@ -81,7 +81,7 @@ class RecurrentStack(Stack):
 
 
 class _Block:
-    def __init__(self, shape: Architecture, number: int, mixer: Mixer, dropout: keras.layers.Dropout) -> None:
+    def __init__(self, shape: Architecture, number: int, mixer: Mixer, dropout: Dropout) -> None:
         self.mixer = mixer
         self._dropout = dropout
         self._norm_in = keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_mixer_{number}")

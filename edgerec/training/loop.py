@@ -54,14 +54,17 @@ class Fit:
         Raises:
             TrainingError: the loss was not finite before any epoch could be kept.
         """
-        tf.keras.utils.set_random_seed(self.schedule.seed + self.workers.index)  # each its own dropout and negatives
-        return _Fitting(self).run()
+        with self.workers.strategy.scope():
+            # For dropout and sampled negatives; each worker has its own.
+            generator = tf.random.Generator.from_seed(self.schedule.seed + self.workers.index)
+        tf.random.set_global_generator(generator)
+        return _Fitting(self, generator).run()
 
 
 class _Fitting:
     """A fit that is under way: the optimizer, the best weights so far, and the curve."""
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: Fit, generator: tf.random.Generator) -> None:
         self.fit = fit
         self.weights = list(fit.objective.weights)
         self.steps = len(fit.objective.batches(1)) * fit.schedule.epochs
@@ -73,6 +76,7 @@ class _Fitting:
         self.saved = tf.train.Checkpoint(
             network=fit.objective.network,
             optimizer=self.optimizer,
+            generator=generator,
             hooks=[variable for hook in fit.hooks for variable in hook.variables()],
             best=[tf.Variable(weight, trainable=False) for weight in self.weights],
             progress=tf.Variable("{}", dtype=tf.string),

@@ -76,7 +76,7 @@ def sampled_softmax(negatives: int, items: int) -> Loss:
     shift = float(np.log(negatives / items))
 
     def loss(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        drawn = tf.random.uniform([negatives], 1, items + 1, tf.int32)
+        drawn = tf.random.get_global_generator().uniform([negatives], 1, items + 1, tf.int32)
         positive = tf.reduce_sum(hidden * tf.gather(table, targets), axis=1, keepdims=True)
         negative = tf.matmul(hidden, tf.gather(table, drawn), transpose_b=True) - shift
         negative = tf.where(drawn[None] == targets[:, None], -1e9, negative)
