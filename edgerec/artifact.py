@@ -1,11 +1,12 @@
 """Artifacts: files and folders written whole or not at all, with the fingerprint of what they were made from."""
 
+import glob
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,28 +25,32 @@ def file_fingerprint(path: Path) -> list[Any]:
     return [[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 
-def is_current(folder: Path, made_from: str) -> bool:
-    """Whether ``folder`` holds a finished artifact made from ``made_from``."""
+def stamp_of(folder: Path) -> dict[str, Any]:
+    """What the finished artifact in ``folder`` was made from; empty if there is none."""
     try:
-        return bool(json.loads((folder / STAMP).read_text())["fingerprint"] == made_from)
-    except (FileNotFoundError, ValueError, KeyError):
-        return False
+        stamp = json.loads((folder / STAMP).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
 
 
 @contextmanager
-def new_folder(folder: Path, made_from: str) -> Iterator[Path]:
+def new_folder(folder: Path, stamp: Mapping[str, Any]) -> Iterator[Path]:
     """A temporary folder that takes the place of ``folder`` when the block ends well, and vanishes when it does not.
 
     A kill at any moment leaves the old artifact or the new one. Everything is on the disk before it takes its place,
     and what was there before is put back by the next call if the new one had not followed it. What killed processes
     left for the same ``folder`` is removed.
+
+    Args:
+        stamp: what the artifact is made from, for ``stamp_of``; ready for JSON.
     """
     temporary = _temporary(folder)
     temporary.mkdir()
     try:
         yield temporary
         _flush(temporary)
-        (temporary / STAMP).write_text(json.dumps({"fingerprint": made_from}) + "\n")
+        (temporary / STAMP).write_text(json.dumps(dict(stamp)) + "\n")
         _flush(temporary / STAMP)
         replaced = folder.with_name(temporary.name + ".old")
         if folder.exists():
@@ -79,18 +84,27 @@ def write_file(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove from ``folder`` what killed processes left while they made ``name`` (default: anything).
+
+    A process that was killed just before a new artifact took its place has the old one put back.
+    """
+    for path in folder.glob(f".{name}.*.tmp*"):
+        left = re.fullmatch(r"\.(.+)\.(\d{1,9})\.tmp(\.old)?", path.name)
+        if left is None or (int(left[2]) != os.getpid() and _is_alive(int(left[2]))):
+            continue
+        if left[3] and not (folder / left[1]).exists():
+            path.rename(folder / left[1])
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _temporary(target: Path) -> Path:
     """Name for ``target`` while this process makes it. Nothing is there, nor at the names of ended processes."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    for path in target.parent.iterdir():
-        left = re.fullmatch(rf"\.{re.escape(target.name)}\.(\d{{1,9}})\.tmp(\.old)?", path.name)
-        if left and (int(left[1]) == os.getpid() or not _is_alive(int(left[1]))):
-            if left[2] and not target.exists():  # killed between the two renames
-                path.rename(target)
-            elif path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    sweep(target.parent, glob.escape(target.name))
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
 

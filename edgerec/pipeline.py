@@ -1,18 +1,22 @@
 """The pipelines: which stages a kind of recipe has, in the order in which data flows."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import device_runner
 from edgerec import gate
-from edgerec.artifact import write_file
+from edgerec.artifact import sweep, write_file
 from edgerec.data.dataset import Dataset
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe, dump_recipe
-from edgerec.report.build import PAGES, write_report
+from edgerec.report.build import PAGES, render_plots, write_report
 from edgerec.stages.convert import Convert, Exports
 from edgerec.stages.measure import Measure
 from edgerec.stages.new_items import NewItems
@@ -60,9 +64,9 @@ class Run:
     then ``report.json``, ``report.html`` and ``MODEL_CARD.md`` with ``curves.svg``; ``logs/`` is for TensorBoard.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, progress: Progress) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, progress: Progress, force: bool = False) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
-        self.stages = PIPELINES[recipe.kind](Workspace(recipe, folder, progress))
+        self.stages = PIPELINES[recipe.kind](Workspace(recipe, folder, progress, force))
 
     @property
     def dataset(self) -> Dataset:
@@ -84,9 +88,15 @@ class Run:
         """The bundle files by variant, the one that ships last."""
         return {stage.variant: stage.bundle for stage in self.stages.bundles}
 
+    @property
+    def bundle(self) -> Path:
+        """The file that ships: the bundle of the last scheme."""
+        return self.stages.bundles[-1].bundle
+
+    @cached_property
     def report(self) -> dict[str, Any]:
-        """Write ``report.json``, ``report.html``, ``MODEL_CARD.md`` and ``curves.svg`` where they are missing or out of
-        date, and return the report (design: schema version 1).
+        """The report (design: schema version 1), written to the folder with its pages where these are missing or out of
+        date.
         """
         figures = self.stages.measured.document()
         judged = gate.judge(self.recipe.gate, figures["variants"][-1])
@@ -96,7 +106,29 @@ class Run:
         else:
             write_report(report, self.folder)
         write_file(self.folder / "recipe.json", dump_recipe(self.recipe) + "\n")
+        self._remove_leftovers()
         return report
+
+    @property
+    def variants(self) -> pd.DataFrame:
+        """One row for each model and bundle of the report: its file, bytes, quality, fidelity and latency (ms)."""
+        return pd.json_normalize([_flat(variant) for variant in self.report["variants"]]).set_index("name")
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """One row for each baseline of the report: its quality."""
+        return pd.json_normalize([_flat(baseline) for baseline in self.report["baselines"]]).set_index("name")
+
+    @property
+    def plots(self) -> dict[str, str]:
+        """The plots of the report by name, as SVG text."""
+        return render_plots(self.report)
+
+    def plan(self) -> list[tuple[str, str]]:
+        """The stages in order with the reason why each would be made, ``""`` if it is current. Makes nothing."""
+        stages = self.stages
+        ordered = [stages.prepared, stages.trained, stages.pruned, *stages.bundles, stages.measured]
+        return [(stage.name, stage.reason()) for stage in dict.fromkeys(ordered)]
 
     def _is_written(self, report: dict[str, Any]) -> bool:
         try:
@@ -104,3 +136,18 @@ class Run:
         except (OSError, ValueError):
             return False
         return bool(written == report) and all((self.folder / name).is_file() for name in PAGES)
+
+    def _remove_leftovers(self) -> None:
+        """Remove bundles of schemes that the recipe no longer has, and what killed processes left."""
+        names = {stage.variant for stage in self.stages.bundles}
+        for folder in (self.folder / "bundles").iterdir():
+            if folder.name not in names and not folder.name.startswith("."):
+                self.progress.say(f"removing {folder}: the recipe no longer has it")
+                shutil.rmtree(folder)
+        sweep(self.folder)
+        sweep(self.folder / "bundles")
+
+
+def _flat(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of the report without what no table can show."""
+    return {name: value for name, value in entry.items() if name not in ("slices", "runtimes", "measured_on")}

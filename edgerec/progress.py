@@ -24,7 +24,7 @@ class Progress:
     def epochs(self, title: str, total: int, done: int = 0) -> "Iterator[EpochBar]":
         """A bar over ``total`` epochs, ``done`` of which are already done."""
         with self._rich() as bar:
-            yield EpochBar(self, bar, bar.add_task(title, total=total, completed=done), title, total)
+            yield EpochBar(self, bar, bar.add_task(title, total=total, completed=done), title)
 
     @contextmanager
     def steps(self, title: str, total: int) -> "Iterator[StepBar]":
@@ -47,16 +47,17 @@ class Progress:
 
 
 class EpochBar:
-    def __init__(self, progress: Progress, bar: RichProgress, task: TaskID, title: str, total: int) -> None:
-        self._progress, self._bar, self._task, self._title, self._total = progress, bar, task, title, total
+    def __init__(self, progress: Progress, bar: RichProgress, task: TaskID, title: str) -> None:
+        self._progress, self._bar, self._task, self._title = progress, bar, task, title
 
     def step(self, epochs: float) -> None:
         """Move the bar to ``epochs`` done, a number with a fraction."""
         self._bar.update(self._task, completed=epochs)
 
-    def epoch(self, number: int, text: str, seconds_each: float) -> None:
-        """Report a finished epoch."""
-        left = timedelta(seconds=round((self._total - number) * seconds_each))
+    def epoch(self, number: int, text: str, seconds_each: float, planned: int) -> None:
+        """Report a finished epoch, of those that are ``planned`` by now."""
+        self._bar.update(self._task, total=planned)
+        left = timedelta(seconds=round((planned - number) * seconds_each))
         self._progress.say(f"{self._title}: epoch {number}, {text} (at most {left} to go)")
 
 

@@ -26,7 +26,7 @@ class Train(Section):
         "auto", description="of the item scores in cross-entropy; auto: bfloat16 where the CPU multiplies it"
     )
     negatives: int = Field(512, ge=1, description="shared negatives of sampled-softmax")
-    max_minutes: float | None = Field(None, gt=0, description="stop after the epoch in which this is reached")
+    max_minutes: float | None = Field(None, gt=0, description="of the training; the learning rate then falls in time")
     strategy: Literal["single", "multiworker"] = Field(
         "single", description="multiworker: each batch is shared by the workers of TF_CONFIG, with the same result"
     )

@@ -80,8 +80,13 @@ class Convert(Stage):
         exports.stages.append(self)
 
     def settings(self) -> Any:
-        options = self.recipe.convert.model_dump(exclude={"schemes", "new_items"})
-        return [self.scheme, options, self.recipe.report.histories, installed_backends(), self._new.fingerprint()]
+        return {
+            "scheme": self.scheme,
+            "convert": self.recipe.convert.model_dump(exclude={"schemes", "new_items"}),
+            "report": {"histories": self.recipe.report.histories},
+            "runtimes": installed_backends(),
+            "new_items": self._new.fingerprint(),
+        }
 
     @property
     def bundle(self) -> Path:

@@ -31,7 +31,7 @@ def make_ensemble(models: Sequence[Path], dataset: Dataset, folder: Path, progre
         raise DataError(f"{folder}: exists and is no ensemble, so it is not overwritten; choose another folder")
     ensemble = Ensemble([_load_member(model, dataset) for model in models])
     # Resolved, as the folder may be "." or a link.
-    with new_folder(folder.resolve(), dataset.split_fingerprint) as new:
+    with new_folder(folder.resolve(), {"fingerprint": dataset.split_fingerprint}) as new:
         ensemble.save(new)
         members = [
             _figures(str(model), _evaluate(str(model), member, dataset, progress))

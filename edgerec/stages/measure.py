@@ -46,7 +46,7 @@ class Measure(Stage):
         self._prepared, self._models, self._bundles = prepared, models, bundles
 
     def settings(self) -> Any:
-        return [device_runner.__version__, self.recipe.report.model_dump()]
+        return {"edgerec": device_runner.__version__, "report": self.recipe.report.model_dump()}
 
     def document(self) -> dict[str, Any]:
         """The report without its gate, measured first if need be."""

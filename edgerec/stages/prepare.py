@@ -27,7 +27,12 @@ class Prepare(Stage):
         for table in ("items", "users"):
             if kept.get(table):
                 kept[table] = {key: value for key, value in kept[table].items() if key != "path"}
-        return [device_runner.__version__, kept, self.recipe.split.model_dump(), source_fingerprint(data)]
+        return {
+            "edgerec": device_runner.__version__,
+            "data": kept,
+            "split": self.recipe.split.model_dump(),
+            "tables": source_fingerprint(data),
+        }
 
     def make(self, into: Path) -> None:
         prepare(self.recipe, into, self.workspace.progress.say)

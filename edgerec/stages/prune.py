@@ -25,7 +25,7 @@ class Prune(ModelStage):
         self._trained = trained
 
     def settings(self) -> Any:
-        return self.recipe.prune.model_dump()
+        return {"prune": self.recipe.prune.model_dump()}
 
     def make(self, into: Path) -> None:
         train, prune, dataset = self.recipe.train, self.recipe.prune, self.prepared.dataset

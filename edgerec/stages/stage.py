@@ -1,5 +1,6 @@
 """What a stage is: it makes one artifact in the run's folder, when that is missing or out of date."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from edgerec.artifact import fingerprint, is_current, new_folder
+from edgerec.artifact import fingerprint, new_folder, stamp_of
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe
 
@@ -77,9 +78,16 @@ class Stage(ABC):
         """
 
     @cached_property
+    def made_from(self) -> dict[str, Any]:
+        """All that the artifact is made from: ``inputs`` (keys by name), ``settings``, and their ``fingerprint``."""
+        inputs = {stage.name: stage.key for stage in self.inputs}
+        settings = json.loads(json.dumps(self.settings()))
+        return {"fingerprint": fingerprint([self.name, inputs, settings]), "inputs": inputs, "settings": settings}
+
+    @property
     def key(self) -> str:
         """The fingerprint of all that the artifact is made from."""
-        return fingerprint([self.name, [stage.key for stage in self.inputs], self.settings()])
+        return str(self.made_from["fingerprint"])
 
     @property
     def folder(self) -> Path:
@@ -87,7 +95,19 @@ class Stage(ABC):
 
     def is_current(self) -> bool:
         """Whether the artifact is there, made from what the recipe says now."""
-        return is_current(self.folder, self.key)
+        return stamp_of(self.folder).get("fingerprint") == self.key
+
+    def reason(self) -> str:
+        """Why the artifact would be made, in words; ``""`` if it is current."""
+        if self.is_current():
+            return ""
+        stamp = stamp_of(self.folder)
+        if not stamp:
+            return "it is not there"
+        changed = [f"{name} is made again" for name, key in self.made_from["inputs"].items()
+                   if stamp.get("inputs", {}).get(name) != key]  # fmt: skip
+        changed += _differences(stamp.get("settings"), self.made_from["settings"])
+        return "; ".join(changed) or "it was made by another version"
 
     def made(self) -> Path:
         """The artifact's folder; made first, after its inputs, if it is missing or out of date."""
@@ -96,6 +116,19 @@ class Stage(ABC):
                 for stage in self.inputs:
                     stage.made()
                 if not self.is_current():  # not made by another process meanwhile
-                    with new_folder(self.folder, self.key) as into:
+                    with new_folder(self.folder, self.made_from) as into:
                         self.make(into)
         return self.folder
+
+
+def _differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """The settings that differ, ``key: before -> now``, each with its path of keys."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = list(dict.fromkeys([*before, *now]))
+        return [text for key in keys for text in _differences(before.get(key), now.get(key), f"{path}{key}.")]
+    return [] if before == now else [f"{path.rstrip('.') or 'settings'}: {_shown(before)} -> {_shown(now)}"]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -71,7 +71,7 @@ class Train(ModelStage):
 
     def settings(self) -> Any:
         # One worker or several: the result is the same.
-        return [self.recipe.model.model_dump(), self.recipe.train.model_dump(exclude={"strategy"})]
+        return {"model": self.recipe.model.model_dump(), "train": self.recipe.train.model_dump(exclude={"strategy"})}
 
     def made(self) -> Path:
         """Like :meth:`Stage.made`. With ``strategy = "multiworker"`` the chief makes it and the others take part."""

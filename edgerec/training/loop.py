@@ -67,10 +67,12 @@ class _Fitting:
     def __init__(self, fit: Fit, generator: tf.random.Generator) -> None:
         self.fit = fit
         self.weights = list(fit.objective.weights)
-        self.steps = len(fit.objective.batches(1)) * fit.schedule.epochs
+        self.steps_per_epoch = len(fit.objective.batches(1))
+        self.planned = fit.schedule.epochs
         with fit.workers.strategy.scope():
-            rate = LearningRate(fit.schedule.learning_rate, self.steps, fit.schedule.steady)
-            self.optimizer = keras.optimizers.Adam(rate)
+            steps = self.steps_per_epoch * self.planned
+            self.rate = LearningRate(fit.schedule.learning_rate, steps, fit.schedule.steady)
+            self.optimizer = keras.optimizers.Adam(self.rate)
             self.optimizer.build(fit.objective.network.trainable_variables)
         self.step = self._step_function()
         self.saved = tf.train.Checkpoint(
@@ -97,7 +99,7 @@ class _Fitting:
                     self.manager.save()
                     log.add(entry)
                 text = f"loss {entry['loss']:.4f}, validation NDCG@10 {entry['ndcg@10']:.4f}"
-                bar.epoch(len(self.curve), text, self.seconds / len(self.curve))
+                bar.epoch(len(self.curve), text, self.seconds / len(self.curve), self.planned)
         if log:
             log.close()
         return self._finish(stopped)
@@ -109,6 +111,7 @@ class _Fitting:
             progress = json.loads(self.saved.progress.numpy().decode())
             self.curve, self.seconds = progress["curve"], progress["seconds"]
             fit.progress.say(f"{fit.title}: going on after epoch {len(self.curve)}")
+            self._plan()
         fit.workers.agree(fingerprint(self.curve), f"{fit.checkpoints}: the folder must be shared by all workers")
 
     def _epoch(self, advance: Callable[[float], None]) -> None:
@@ -134,6 +137,12 @@ class _Fitting:
         took = np.array([self.seconds + time.monotonic() - start])
         self.seconds = float(fit.workers.of_chief(took)[0])
         self.saved.progress.assign(json.dumps({"curve": self.curve, "seconds": self.seconds}))
+        self._plan()
+
+    def _plan(self) -> None:
+        """Let the learning rate fall to zero at the end of the last epoch for which there is time."""
+        self.planned = self.fit.schedule.planned_epochs(len(self.curve), self.seconds)
+        self.rate.steps.assign(float(self.planned * self.steps_per_epoch))
 
     def _finish(self, stopped: str) -> dict[str, Any]:
         best = self._best()
@@ -177,8 +186,9 @@ class _Fitting:
             return ""
         if self.curve[-1]["epoch"] - best["epoch"] >= schedule.patience:
             return f"no better epoch in {schedule.patience}"
-        if schedule.max_minutes is not None and self.seconds >= 60 * schedule.max_minutes:
-            return f"the time limit of {schedule.max_minutes:g} minutes was reached"
+        if len(self.curve) >= self.planned:
+            limit = f"{schedule.max_minutes:g} minutes"
+            return f"the time limit of {limit} allowed {self.planned} of {schedule.epochs} epochs"
         return ""
 
     @contextmanager

@@ -21,7 +21,7 @@ class Schedule:
         learning_rate: its peak.
         steady: share of the epochs before the learning rate falls.
         seed: of dropout and sampling.
-        max_minutes: stop after the epoch in which this is reached.
+        max_minutes: of the whole fit. The learning rate then falls within the epochs for which there is time.
     """
 
     epochs: int
@@ -42,17 +42,30 @@ class Schedule:
         return cls(prune.epochs, prune.epochs, prune.learning_rate, train.steady, train.seed, train.max_minutes)
 
 
+    def planned_epochs(self, done: int, seconds: float) -> int:
+        """How many epochs there is time for, after ``done`` of them took ``seconds``; at least those done, and one."""
+        if self.max_minutes is None or done == 0:
+            return self.epochs
+        fitting = int(60 * self.max_minutes / (seconds / done))
+        return max(done, min(self.epochs, fitting))
+
+
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """Linear from zero to ``peak`` in ``WARM_UP`` steps, steady, then linear to zero at ``steps``."""
+    """Linear from zero to ``peak`` in ``WARM_UP`` steps, steady, then linear to zero at ``steps``.
+
+    Attributes:
+        steps: float32 variable, so that the end can be planned anew.
+    """
 
     def __init__(self, peak: float, steps: int, steady: float) -> None:
         super().__init__()
-        self.peak, self.steps, self.steady = peak, steps, steady
+        self.peak, self.steady = peak, steady
+        self.steps = tf.Variable(float(steps), trainable=False)
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         done = tf.cast(step, tf.float32)
-        falling = (self.steps - done) / max(1.0, (1 - self.steady) * self.steps)
+        falling = (self.steps - done) / tf.maximum(1.0, (1 - self.steady) * self.steps)
         return self.peak * tf.minimum((done + 1) / WARM_UP, tf.clip_by_value(falling, 0.0, 1.0))
 
     def get_config(self) -> dict[str, float]:
-        return {"peak": self.peak, "steps": self.steps, "steady": self.steady}
+        return {"peak": self.peak, "steps": float(self.steps), "steady": self.steady}
