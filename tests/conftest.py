@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
-from edgerec.data.source import resolve_builtin
+from edgerec.data.sources.tables import resolve_tables
 from edgerec.recipe import Recipe
 from edgerec.recipe.data import GroceryData
 
@@ -38,24 +38,19 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def purchases(shared_folder: Path) -> Path:
     """A folder with ``purchases.csv`` (household, product, time) and ``products.csv`` of 250 real households."""
-    folder = shared_folder / "purchases"
-    with FileLock(shared_folder / "purchases.lock"):
-        if not folder.exists():
-            write_purchases(folder)
-    return folder
-
-
-def write_purchases(folder: Path) -> None:
-    folder.mkdir()
-    data = resolve_builtin(GroceryData(source="grocery"))
+    folder = tmp_path_factory.mktemp("purchases")
+    tables = resolve_tables(GroceryData(source="grocery"))
     duckdb.execute(
         f"""
         copy (select household_id as household, product_id as product, transaction_timestamp as "when", quantity
-              from read_parquet('{data.path}') where household_id <= 250) to '{folder}/purchases.csv' (header)
+              from read_parquet('{tables.interactions.path}') where household_id <= 250)
+        to '{folder}/purchases.csv' (header)
         """
     )
-    assert data.items
-    duckdb.execute(f"copy (select * from read_parquet('{data.items.path}')) to '{folder}/products.csv' (header)")
+    assert tables.items
+    products = tables.items.place.path
+    duckdb.execute(f"copy (select * from read_parquet('{products}')) to '{folder}/products.csv' (header)")
+    return folder
 
 
 def small_recipe(purchases: Path, **sections: dict[str, object]) -> Recipe:

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -8,11 +9,13 @@ import pytest
 from edgerec.cli.main import main
 from edgerec.data.dataset import Dataset
 from edgerec.data.describe import describe
-from edgerec.data.features import OUTLIER, encode_features, fit_feature, guess_kind
+from edgerec.data.feature_encoding import OUTLIER, encode_features, fit_feature, guess_kind
 from edgerec.data.prepare import prepare
 from edgerec.errors import DataError
-from edgerec.pipeline import Run
 from edgerec.recipe import Recipe
+
+if TYPE_CHECKING:
+    from edgerec.pipeline import Run
 
 
 def column(*values: str | None) -> pd.Series:
@@ -93,7 +96,7 @@ def test_an_unknown_feature_column_is_told(dataset: Dataset, tmp_path: Path) -> 
         prepare(recipe, tmp_path / "e", "key", lambda text: None)
 
 
-def test_describe_tells_what_is_in_a_data_set(small_run: Run) -> None:
+def test_describe_tells_what_is_in_a_data_set(small_run: "Run") -> None:
     dataset = small_run.dataset
     found = json.loads(json.dumps(describe(dataset)))
     lengths = np.diff(dataset.offsets)
@@ -107,7 +110,7 @@ def test_describe_tells_what_is_in_a_data_set(small_run: Run) -> None:
     assert set(found["features"]["items"]) >= {"department", "brand", "product_category"}
 
 
-def test_describe_is_a_command(small_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_describe_is_a_command(small_run: "Run", monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 
     monkeypatch.setattr("edgerec.recipe.load_recipe", lambda *_: small_run.recipe)

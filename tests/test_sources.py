@@ -15,9 +15,13 @@ import pytest
 from edgerec.artifact import fingerprint
 from edgerec.data.dataset import Dataset
 from edgerec.data.prepare import prepare
-from edgerec.data.source import ID, open_table, read_feature_table, source_fingerprint
+from edgerec.data.rejected import Rejected
+from edgerec.data.sources.feature_table import ID, read_feature_table
+from edgerec.data.sources.places import File, feature_source
+from edgerec.data.sources.tables import open_table, source_fingerprint
 from edgerec.errors import DataError, RecipeError
-from edgerec.recipe import Data, FeatureTable, Recipe, load_recipe
+from edgerec.recipe import FeatureTable, Recipe, load_recipe
+from edgerec.recipe.data import MovieLensData, TableData
 
 HARD_IDS = ["007", "12345678901234567890", "émoji🎬", 'quo"te', "a,b", "tab\there", "back\\slash", " x "]
 
@@ -30,6 +34,15 @@ def prepared(folder: Path, **data: object) -> Dataset:
 def rejected(folder: Path) -> list[tuple[str, str]]:
     with (folder / "rejected.csv").open(encoding="utf-8", newline="") as file:
         return [(row["line"], row["reason"]) for row in csv.DictReader(file)]
+
+
+def feature_table(settings: FeatureTable, folder: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """The table that was read, and the rows that were not."""
+    source = feature_source(settings)
+    assert source
+    with Rejected(folder / "rejected.csv") as bad:
+        table = read_feature_table(source, "data.items", (), bad, lambda text: None)
+    return table, rejected(folder)
 
 
 def as_csv(frame: pd.DataFrame, folder: Path) -> Path:
@@ -117,20 +130,20 @@ def test_a_parquet_folder_whose_files_differ_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "t"
     folder.mkdir()
     with pytest.raises(DataError, match=r"t: no \.parquet file below this folder"):
-        open_table(folder)
+        open_table(File(folder))
     pd.DataFrame({"user_id": ["u"], "item_id": [1]}).to_parquet(folder / "a.parquet")
     pd.DataFrame({"user_id": ["u"], "item_id": [1.5]}).to_parquet(folder / "b.parquet")
     with pytest.raises(DataError, match=r"b\.parquet: column 'item_id' is double, in a\.parquet it is int64"):
-        open_table(folder)
+        open_table(File(folder))
     pd.DataFrame({"user_id": ["u"]}).to_parquet(folder / "b.parquet")
     with pytest.raises(DataError, match=r"b\.parquet: no column 'item_id', which a\.parquet has"):
-        open_table(folder)
+        open_table(File(folder))
     pd.DataFrame({"user_id": ["u"] * 4, "item_id": [2, 3, 4, 5], "t": [None] * 4}).to_parquet(folder / "a.parquet")
     pd.DataFrame({"user_id": ["u"], "item_id": [1], "t": ["now"]}).to_parquet(folder / "b.parquet")
     assert prepared(tmp_path / "d", path=str(folder)).info["interactions"] == 5  # an empty column fits any other
     (folder / "b.parquet").write_text("no")
     with pytest.raises(DataError, match=r"b\.parquet: not a Parquet file"):
-        open_table(folder)
+        open_table(File(folder))
 
 
 def test_numbers_in_json_keep_their_digits(tmp_path: Path) -> None:
@@ -174,14 +187,14 @@ def test_a_json_file_without_objects_is_told(tmp_path: Path, text: str, said: st
     path = tmp_path / "t.jsonl"
     path.write_text(text)
     with pytest.raises(DataError, match=said):
-        open_table(path)
+        open_table(File(path))
 
 
 def test_a_json_file_that_is_no_gzip_is_told(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl.gz"
     path.write_text("{}")
     with pytest.raises(DataError, match=r"t\.jsonl\.gz: cannot be read"):
-        open_table(path)
+        open_table(File(path))
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "folder"])
@@ -197,18 +210,19 @@ def test_item_tables_of_every_kind_are_text_with_lists_joined(kind: str, tmp_pat
         frame.to_parquet(path)
     else:
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    table, left_out = read_feature_table(FeatureTable(path=str(path), id="id", title="name"), "data.items", ())
-    assert left_out == 1
+    table, left_out = feature_table(FeatureTable(path=str(path), id="id", title="name"), tmp_path)
+    assert [reason for _, reason in left_out] == ["no id"]
     assert list(table[ID]) == ["7", "8"]
     assert list(table["title"]) == ["x", ""]
     assert list(table["tags"]) == ["a|b", "c"]
 
 
-def test_a_bad_line_of_a_json_item_table_is_told(tmp_path: Path) -> None:
+def test_a_bad_line_of_a_json_item_table_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text('{"id": 1}\n{"id":\n')
-    with pytest.raises(DataError, match=r"t\.jsonl: line 2: not JSON"):
-        read_feature_table(FeatureTable(path=str(path), id="id"), "data.items", ())
+    table, left_out = feature_table(FeatureTable(path=str(path), id="id"), tmp_path)
+    assert list(table[ID]) == ["1"]
+    assert left_out == [("2", "not JSON")]
 
 
 RATINGS = [("1", "10", "5", 3), ("1", "20", "3", 1), ("1", "30", "4", 2), ("1", "40", "1", 4), ("1", "50", "1", 5)]
@@ -256,7 +270,8 @@ def test_a_movielens_folder_is_read_as_it_was_published(release: str, tmp_path: 
     if "zip_code" in users:
         assert list(users["zip_code"]) == ["01002"]
         assert list(users["gender"]) == ["M"]
-    assert len(source_fingerprint(Data(source="movielens", path=str(folder)))) == (3 if "zip_code" in users else 2)
+    data = MovieLensData(source="movielens", path=str(folder))
+    assert len(source_fingerprint(data)) == (3 if "zip_code" in users else 2)
 
 
 def test_lines_of_a_file_without_header_count_from_one(tmp_path: Path) -> None:
@@ -266,7 +281,7 @@ def test_lines_of_a_file_without_header_count_from_one(tmp_path: Path) -> None:
     prepared(tmp_path / "d", source="movielens", path=str(folder), max_rejected=0.9)
     assert rejected(tmp_path / "d") == [
         ("1", "time is not a whole number"),
-        ("2", "fewer columns than the header"),
+        ("2", "fewer values than columns"),
         ("8", "time is not a whole number"),
     ]
 
@@ -283,7 +298,7 @@ def test_a_movielens_folder_without_ratings_is_told(tmp_path: Path) -> None:
 def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("user_id,item_id\nu,i\n")
-    data = Data(path=str(path))
+    data = TableData(path=str(path))
     before = fingerprint(source_fingerprint(data))
     path.write_text("user_id,item_id\nu,i\nu,j\n")
     assert fingerprint(source_fingerprint(data)) != before
@@ -299,8 +314,11 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
         ('source = "sql"\ntable = "t"', 'source = "sql" needs a url'),
         ('source = "sql"\nurl = "sqlite://"', "needs either a table or a query"),
         ('source = "sql"\nurl = "sqlite://"\ntable = "t"\nquery = "q"', "needs either a table or a query"),
-        ('source = "sql"\nurl = "sqlite://"\ntable = "t"\npath = "p"', 'source = "sql" has no path'),
-        ('path = "p"\ntable = "t"', 'table and query go with source = "sql"'),
+        (
+            'source = "sql"\nurl = "sqlite://"\ntable = "t"\npath = "p"',
+            "path: unknown key; it goes with",
+        ),
+        ('path = "p"\ntable = "t"', 'table: unknown key; it goes with source = "sql"'),
         ('path = "p"\nitems = { id = "i" }', "one of path, table and query"),
         ('path = "p"\nitems = { id = "i", path = "p", table = "t" }', "one of path, table and query"),
         ('path = "p"\nitems = { id = "i", path = "p", url = "sqlite://" }', "a url goes with table or query"),

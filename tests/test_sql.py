@@ -15,14 +15,13 @@ import sqlalchemy as sa
 from servers import PASSWORD, mariadb, postgresql  # noqa: F401  (fixtures)
 from sqlalchemy.dialects import mysql
 
-from edgerec.data import sql
 from edgerec.data.dataset import Dataset
 from edgerec.data.prepare import prepare
-from edgerec.data.source import source_fingerprint
+from edgerec.data.sources import sql
+from edgerec.data.sources.tables import source_fingerprint
 from edgerec.errors import DataError, MissingExtraError
-from edgerec.pipeline import Run
-from edgerec.progress import Progress
-from edgerec.recipe import Data, Recipe, dump_recipe, load_recipe, mask_url
+from edgerec.recipe import Recipe, dump_recipe, load_recipe, mask_url
+from edgerec.recipe.data import SqlData
 
 HARD_IDS = ["007", "12345678901234567890", "émoji🎬", 'quo"te', "a,b", "Ü", " x"]
 DATABASES = ["sqlite", "mariadb", "postgresql"]
@@ -195,7 +194,7 @@ def test_times_do_not_depend_on_the_zone_of_the_server(database: sa.Engine, tmp_
 def test_more_rows_are_noticed(database: sa.Engine, tmp_path: Path) -> None:
     columns = [sa.Column("user_id", sa.String(9)), sa.Column("item_id", sa.String(9))]
     fill(database, "events", columns, [{"user_id": "u", "item_id": "i"}])
-    data = Data(source="sql", url=text_of(database.url), table="events")
+    data = SqlData(source="sql", url=text_of(database.url), table="events")
     before = source_fingerprint(data)
     assert source_fingerprint(data) == before
     with database.begin() as connection:
@@ -234,8 +233,8 @@ def test_a_large_result_is_streamed(kind: str, request: pytest.FixtureRequest, m
         if kind == "mariadb"
         else "select generate_series(1, 2000000000) as n"
     )
-    rows = sql.Relation(url, None, numbers).rows(["n"])
-    assert [next(rows) for _ in range(250)] == [[str(n)] for n in range(1, 251)]
+    rows = sql.SqlTable(sql.Relation(url, None, numbers), ["n"]).records(["n"], print)
+    assert [next(rows) for _ in range(250)] == [(n, [str(n)], None) for n in range(1, 251)]
     rows.close()
 
 
@@ -253,7 +252,7 @@ def test_a_server_that_is_not_there_is_told_in_one_line(kind: str, tmp_path: Pat
 def test_a_wrong_password_is_told_without_it(kind: str, request: pytest.FixtureRequest) -> None:
     url = text_of(request.getfixturevalue(kind).set(password="wrong-one"))
     with pytest.raises(DataError, match="no connection: ") as caught:
-        sql.Relation(url, "events", None).columns()
+        sql.Relation(url, "events", None).open()
     assert "wrong-one" not in str(caught.value)
 
 
@@ -270,7 +269,7 @@ def test_a_wrong_password_is_told_without_it(kind: str, request: pytest.FixtureR
 )
 def test_a_url_that_leads_nowhere_is_told(url: str, said: str) -> None:
     with pytest.raises(DataError) as caught:
-        sql.Relation(url, "events", None).columns()
+        sql.Relation(url, "events", None).open()
     assert said in str(caught.value)
     assert "hush" not in str(caught.value)
 
@@ -282,7 +281,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
 ) -> None:
     without_module(module)
     with pytest.raises(MissingExtraError, match=rf"\[sql\] \(no module {module}\): pip install 'edgerec\[sql\]'"):
-        sql.Relation(url, "events", None).columns()
+        sql.Relation(url, "events", None).open()
 
 
 @pytest.fixture
@@ -344,6 +343,9 @@ def test_a_run_leaves_no_password_anywhere(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Neither one that is written in the recipe nor one from the environment."""
+    from edgerec.pipeline import Run
+    from edgerec.progress import Progress
+
     caplog.set_level(logging.DEBUG)
     engine = sa.create_engine(server, poolclass=sa.NullPool)
     columns = [sa.Column("n", sa.Integer, primary_key=True), sa.Column("u", sa.Integer), sa.Column("i", sa.Integer)]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from edgerec.data.features import Feature
+from edgerec.data.feature_encoding import Feature
 from edgerec.errors import DataError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+# Columns that the item and user tables have from preparation, beside features.
+ITEM_COLUMNS = ("item_row", "item_id", "interactions")
+USER_COLUMNS = ("user_row", "user_id", "interactions", "trained")
 Part = Literal["validation", "test"]
 
 
@@ -45,17 +49,18 @@ class Dataset:
         """
         try:
             info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-            table = pq.read_table(folder / "interactions.parquet", columns=["user_row", "item_row", "part"])
-        except (OSError, ValueError):
+            events = np.empty(info["interactions"], np.int32)
+            parts = np.empty(info["interactions"], np.int8)
+            of_user = np.zeros(info["users"] + 1, np.int64)
+            done = 0
+            for users, rows, part in read_events(folder, ["user_row", "item_row", "part"]):
+                events[done : done + len(rows)] = rows
+                parts[done : done + len(rows)] = part
+                of_user[1:] += np.bincount(users, minlength=info["users"])
+                done += len(rows)
+        except (OSError, ValueError, KeyError):
             raise DataError(f"{folder}: no data set here; make one with: edgerec data prepare") from None
-        users = table["user_row"].to_numpy()
-        return cls(
-            folder,
-            info,
-            table["item_row"].to_numpy().astype(np.int32),
-            table["part"].to_numpy().astype(np.int8),
-            np.searchsorted(users, np.arange(info["users"] + 1)),
-        )
+        return cls(folder, info, events, parts, np.cumsum(of_user))
 
     @property
     def name(self) -> str:
@@ -102,7 +107,7 @@ class Dataset:
     @cached_property
     def times(self) -> np.ndarray:
         """Time of each interaction, int64 in ``info["time_unit"]``; NaN where the table has no time."""
-        return pq.read_table(self.folder / "interactions.parquet", columns=["t"])["t"].to_numpy()
+        return np.concatenate([np.zeros(0, np.int64), *(t for (t,) in read_events(self.folder, ["t"]))])
 
     @cached_property
     def popularity(self) -> np.ndarray:
@@ -154,8 +159,22 @@ class Targets:
         return Targets(self.users[chosen], [self.histories[i] for i in chosen], self.items[chosen])
 
 
-def split_fingerprint(user_ids: list[str], item_ids: list[str], arrays: list[np.ndarray]) -> str:
-    """sha256 (first 16 hex digits) of user ids, item ids by row, and the interaction columns, little-endian."""
+def read_events(folder: Path, columns: Sequence[str]) -> Iterator[tuple[np.ndarray, ...]]:
+    """Columns of a Dataset's ``interactions.parquet``, batch by batch."""
+    for file in parquet_files(folder / "interactions.parquet"):
+        for batch in pq.ParquetFile(file, memory_map=True).iter_batches(1 << 18, columns=list(columns)):
+            yield tuple(batch.column(name).to_numpy(zero_copy_only=False) for name in columns)
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The file at ``path``, or the parts in the folder there, in the order of their rows."""
+    return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
+
+
+def split_fingerprint(user_ids: Iterable[str], item_ids: Iterable[str], arrays: Iterable[np.ndarray]) -> str:
+    """sha256 (first 16 hex digits) of user ids, item ids by row, and the interaction columns ``user_row`` and
+    ``item_row`` (int32) and ``part`` (int8), little-endian, one column after the other (each in one array or several).
+    """
     digest = hashlib.sha256()
     for ids in (user_ids, item_ids):
         for text in ids:

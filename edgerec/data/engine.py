@@ -1,123 +1,93 @@
-"""The engine that runs the preparation's SQL. Every step is checkpointed as Parquet: flat memory on long chains."""
+"""What the preparation asks of the engine that runs its SQL."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import duckdb
+from edgerec.data.sources.parquet import ParquetTable
 
-from edgerec.data.source import Table, fetch
-from edgerec.errors import DataError
+# Target column -> column of the table; ``None`` where the table has none: the target is NULL then.
+ColumnMap = Mapping[str, str | None]
 
 
 class Engine(Protocol):
-    """What the preparation asks of an engine; its SQL keeps to what all of them accept."""
+    """Runs plain SQL over named tables, which the methods below make.
 
-    def close(self) -> None: ...
-
-    def read(self, name: str, table: Table, columns: dict[str, str | None]) -> list[tuple[int, str, str]]: ...
-
-    def save(self, name: str, sql: str) -> None: ...
-
-    def write(self, sql: str, path: Path) -> None: ...
-
-    def count(self, name: str) -> int: ...
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]: ...
-
-    def time_micros(self, column: str) -> str: ...
-
-
-class DuckEngine:
-    """DuckDB, embedded and out of core."""
-
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
-        self._connection = duckdb.connect(
-            config={"temp_directory": str(scratch), "autoinstall_known_extensions": False, "TimeZone": "UTC"}
-        )
-        self._connection.execute("set enable_progress_bar = false")
-        self._saves = 0
+    The SQL keeps to what every engine accepts. Each step is saved as Parquet, which keeps memory flat and plans small
+    on long chains. All methods but ``close`` raise :class:`edgerec.errors.DataError`, in one line, when the engine
+    fails (a damaged file, a full disk).
+    """
 
     def close(self) -> None:
-        self._connection.close()
+        """Free what the engine holds. Its tables cannot be used any more."""
 
-    def read(self, name: str, table: Table, columns: dict[str, str | None]) -> list[tuple[int, str, str]]:
-        """Save ``table`` as ``name``: ``ord`` (in file order; one less than the line where no line was left out) and,
-        as text, the columns that ``columns`` maps (a column mapped to ``None`` is NULL).
+    def load(self, name: str, table: ParquetTable, columns: ColumnMap) -> None:
+        """Let ``name`` stand for a Parquet table, read by the engine itself.
 
-        Returns:
-            Records that could not be read at all: (line, reason, text).
-
-        Raises:
-            DataError: the file cannot be read as what its name says.
+        Its columns are ``line`` (bigint, number of the row from 1, in file order), ``problem`` and ``problem_text``
+        (text, NULL for good rows), and the targets of ``columns`` as text. Numbers without a fraction are whole
+        numbers ("7", not "7.0"), whatever the type of their column; bytes are UTF-8 texts, and a problem where they
+        are not.
         """
-        chosen = ", ".join(
-            f"cast({_quoted(source) if source else 'NULL'} as varchar) as {target}"
-            for target, source in columns.items()
-        )
-        table, rejected = fetch(table, self._scratch, [source for source in columns.values() if source])
-        before = 0 if table.header else 1
-        select = f"select row_number() over () - {before} as ord, {chosen} from {_scan(table)}"
-        try:
-            self.save(name, select)
-        except duckdb.Error as error:
-            raise DataError(f"{table.path}: cannot be read: {str(error).strip().splitlines()[0]}") from None
-        if table.kind != "text":
-            return rejected
-        rejects = self.rows(
-            "select line, min(error_type), min(csv_line) from reject_errors group by line order by line"
-        )
-        return [(int(line), _REASONS.get(kind, str(kind).lower()), str(text)) for line, kind, text in rejects]
+
+    def attach(self, name: str, path: Path, columns: ColumnMap) -> None:
+        """Let ``name`` stand for a Parquet file of :func:`edgerec.data.text_parquet.write_texts`, with the columns
+        that ``load`` gives.
+        """
 
     def save(self, name: str, sql: str) -> None:
-        """Run ``sql``, write its rows as Parquet and let ``name`` stand for them from here on."""
-        self._saves += 1
-        path = self._scratch / f"{self._saves}-{name}.parquet"
-        self._connection.execute(f"copy ({sql}) to {_literal(path)} (format parquet)")
-        self._connection.execute(f"create or replace view {name} as select * from read_parquet({_literal(path)})")
+        """Run ``sql``, and let ``name`` stand for its rows from here on. ``sql`` may read the former ``name``."""
+
+    def define(self, name: str, sql: str) -> None:
+        """Let ``name`` stand for ``sql``, which is run wherever ``name`` is used. ``sql`` must not read ``name``."""
 
     def write(self, sql: str, path: Path) -> None:
-        """Run ``sql`` (ordered) and write its rows to one Parquet file."""
-        self._connection.execute(f"copy ({sql}) to {_literal(path)} (format parquet)")
+        """Run ``sql`` and write its rows, in its order, to ``path``: one Parquet file, or a folder of
+        ``part-*.parquet`` whose order is that of their names.
+        """
 
     def count(self, name: str) -> int:
-        return int(self.rows(f"select count(*) from {name}")[0][0])
+        """Number of rows of a table."""
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._connection.execute(sql).fetchall()
+        """Run ``sql`` and return its rows, for results of a few rows."""
 
     def time_micros(self, column: str) -> str:
-        """SQL for microseconds since 1970 (UTC unless an offset is written) of an ISO 8601 text, NULL if no date."""
-        return f"epoch_us(try_cast({column} as timestamptz))"
+        """SQL for an ISO 8601 text as microseconds since 1970 (bigint; UTC unless the text has an offset), NULL where
+        it is not a date.
+        """
 
 
-_REASONS = {
-    "TOO MANY COLUMNS": "more columns than the header",
-    "MISSING COLUMNS": "fewer columns than the header",
-    "UNQUOTED VALUE": "a quote inside a value is not closed or not doubled",
-    "LINE SIZE OVER MAXIMUM": "the line is longer than 16 MB",
-    "INVALID UNICODE": "not UTF-8",
-    "INVALID ENCODING": "not UTF-8",
-}
+class ColumnSql(NamedTuple):
+    """SQL that reads a column as text: the text, when it cannot be one (``None``: never), and what to show then."""
+
+    text: str
+    broken: str | None = None
+    shown: str = ""
 
 
-def _scan(table: Table) -> str:
-    if table.kind == "parquet":
-        files = ", ".join(_literal(file) for file in table.files or [table.path])
-        return f"read_parquet([{files}], union_by_name = true, hive_partitioning = false)"
-    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in table.columns)
-    quote = _literal('"' if table.quoted else "")
-    return (
-        f"read_csv({_literal(table.path)}, auto_detect = false, header = {table.header}, columns = {{{columns}}}, "
-        f"delim = {_literal(table.delimiter)}, quote = {quote}, escape = {quote}, nullstr = '', "
-        f"encoding = {_literal(table.encoding)}, "
-        "store_rejects = true, rejects_limit = 0, max_line_size = 16000000)"
-    )
+def number_as_text(column: str, plain: str, may_be_nan: bool) -> ColumnSql:
+    """For a column of numbers with a fraction: whole ones without it, the others as ``plain`` writes them."""
+    # Beyond 9e18 a whole number does not fit a bigint.
+    whole = f"{column} = floor({column}) and abs({column}) < 9e18"
+    missing = f"when isnan({column}) then NULL " if may_be_nan else ""
+    return ColumnSql(f"case {missing}when {whole} then cast(cast({column} as bigint) as string) else {plain} end")
 
 
-def _literal(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
+def as_records(columns: Mapping[str, ColumnSql]) -> str:
+    """The select list behind ``line``: ``problem``, ``problem_text`` and the columns, a target each."""
+    broken = {target: column for target, column in columns.items() if column.broken}
+    reasons = " ".join(f"when {column.broken} then '{target} is not UTF-8'" for target, column in broken.items())
+    shown = " ".join(f"when {column.broken} then {column.shown}" for column in broken.values())
+    problem, text = (f"case {cases} end" if cases else "cast(NULL as string)" for cases in (reasons, shown))
+    texts = ", ".join(f"{column.text} as {target}" for target, column in columns.items())
+    return f"{problem} as problem, {text} as problem_text, {texts}"
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+NO_COLUMN = ColumnSql("cast(NULL as string)")
+
+
+def staged_columns(columns: ColumnMap) -> str:
+    """The select list for a file of ``write_texts`` that holds the targets of ``columns``."""
+    chosen = (target if source else f"{NO_COLUMN.text} as {target}" for target, source in columns.items())
+    return f"line, problem, problem_text, {', '.join(chosen)}"

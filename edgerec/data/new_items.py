@@ -1,13 +1,19 @@
-"""Items that came after training: known by their features alone."""
+"""Items that came after training, known by their features alone."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from edgerec.data.features import Feature, encode_features
-from edgerec.data.source import ID, ITEM_COLUMNS, read_feature_table, resolve_builtin
+from edgerec.data.dataset import ITEM_COLUMNS
+from edgerec.data.feature_encoding import Feature, encode_features
+from edgerec.data.rejected import Rejected
+from edgerec.data.sources.feature_table import ID, read_feature_table
+from edgerec.data.sources.places import FeatureSource, File
+from edgerec.data.sources.tables import resolve_tables
 from edgerec.errors import DataError
-from edgerec.recipe import Data
+from edgerec.recipe.data import Data
 
 
 def read_new_items(
@@ -15,17 +21,18 @@ def read_new_items(
 ) -> pd.DataFrame:
     """A table of new items, in the form of ``[data] items``: columns ``item_id``, ``title`` if there is one, features.
 
-    Lines without an id, with one again, of ``known`` items, and without a known value of any feature are left out,
-    which is told by ``say``.
+    Left out, and counted by ``say``, are rows that cannot be read, rows without an id, or with a duplicate id,
+    ``known`` items, and items without a known value of any feature.
 
     Raises:
         DataError: the file is absent, or lacks a column of ``wanted``.
     """
-    items = resolve_builtin(data).items
+    items = resolve_tables(data).items
     if items is None:
         raise DataError("convert.new_items has the form of the item table, which the recipe lacks: set [data] items")
-    table = items.model_copy(update={"path": path, "url": None, "table": None, "query": None})
-    features, left_out = read_feature_table(table, "data.items", ITEM_COLUMNS)
+    with TemporaryDirectory() as scratch, Rejected(Path(scratch) / "rejected.csv") as rejected:
+        source = FeatureSource(File(Path(path)), items.settings)
+        features = read_feature_table(source, "data.items", ITEM_COLUMNS, rejected, say)
     if absent := [feature.name for feature in wanted if feature.name not in features]:
         raise DataError(
             f"convert.new_items: {path} has no column {', '.join(absent)}, which model.item_features names; it has: "
@@ -37,6 +44,7 @@ def read_new_items(
     described = encoded.codes.any(1) | encoded.numbers.any(1)
     say(
         f"convert.new_items: {described.sum():,} new; {len(features) - len(new):,} are in the catalogue already, "
-        f"{(~described).sum():,} without a known feature, {left_out:,} lines without an id or with one again"
+        f"{(~described).sum():,} have no known feature, {rejected.count:,} rows are left out"
+        + (f" (the first: {rejected.first})" if rejected.first else "")
     )
     return new[described].reset_index(drop=True)

@@ -95,9 +95,7 @@ class SqlData(DataSection):
     """A table or query of a database."""
 
     source: Literal["sql"]
-    url: DatabaseUrl = Field(
-        "", description="for SQLAlchemy; ${NAME} is read from the environment", repr=False
-    )
+    url: DatabaseUrl = Field("", description="for SQLAlchemy; ${NAME} is read from the environment", repr=False)
     table: str | None = Field(None, description="read this table, by its primary key if it has one")
     query: str | None = Field(None, description="read this query's result, in its order")
     columns: Columns = Columns()

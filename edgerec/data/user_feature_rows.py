@@ -7,7 +7,7 @@ import pandas as pd
 
 from device_runner import EdgeRecError
 from device_runner.user_features import UserFeature, rows_of, user_rows
-from edgerec.data.features import Feature, chosen_features, finite_numbers
+from edgerec.data.feature_encoding import Feature, chosen_features, finite_numbers
 
 # A value of fewer training users has no row: it would tell who they are, and teaches little.
 MIN_USERS = 10

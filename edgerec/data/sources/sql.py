@@ -5,18 +5,18 @@ Passwords stay here: ``${NAME}`` in a URL is replaced when connecting, and what 
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from edgerec.data.texts import ROWS_AT_ONCE, Texts
+from edgerec.data.sources.cells import as_text
+from edgerec.data.sources.table import Record, Say, require_distinct, shown_names
 from edgerec.errors import DataError, MissingExtraError
-from edgerec.recipe import mask_url
+from edgerec.recipe.data import mask_url
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -28,13 +28,14 @@ DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
 }
+ROWS_AT_ONCE = 50_000
 OF_THE_EXTRA = {"sqlalchemy", "pymysql", "psycopg"}
 SHOWN_TABLES = 20
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A table or a query; exactly one of both.
+    """A table or a query of a database; exactly one of both.
 
     Attributes:
         url: of the database, as the recipe writes it.
@@ -47,55 +48,74 @@ class Relation:
 
     @property
     def name(self) -> str:
-        """What stands for it in messages."""
+        """What messages call it."""
         return self.table or "query"
 
-    def columns(self) -> list[str]:
-        """Names of its columns, in order.
+    def open(self) -> "SqlTable":
+        """Find the columns.
 
         Raises:
             DataError: no connection, no such table, a wrong query, a column named twice.
         """
         with _connected(self.url) as connection:
             if self.table is not None:
-                return [str(column["name"]) for column in _inspected(connection, self.table).columns]
-            names = list(_execute(connection, f"select * from ({self._bare_query}) q where 1 = 0").keys())
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DataError(f"query: column named twice: {', '.join(twice)}; rename one with: as OTHER_NAME")
-        return names
+                names = [str(column["name"]) for column in _inspected(connection, self.table).columns]
+            else:
+                names = list(_execute(connection, f"select * from ({self.bare_query}) q where 1 = 0").keys())
+        require_distinct(names, self.name)
+        return SqlTable(self, names)
 
     def fingerprint(self) -> list[Any]:
-        """What tells that it changed: where it is and how many rows it has. A cheap look: rows that changed in place
-        are not seen (remove the run's folder then).
+        """What tells that the table changed: where it is and how many rows it has.
+
+        A cheap look: rows that changed in place are not noticed (remove the run's folder then).
         """
         with _connected(self.url) as connection:
-            source = self._bare_query if self.table is None else _inspected(connection, self.table).select(["*"])
+            source = self.bare_query if self.table is None else _inspected(connection, self.table).select(["*"])
             count = _execute(connection, f"select count(*) from ({source}) q").scalar_one()
             return [_shown(connection.engine.url), self.table, self.query, int(count)]
 
-    def rows(self, names: list[str]) -> Iterator[Texts]:
-        """The values of ``names`` as text, read with a server-side cursor, so that memory stays flat.
+    def described(self) -> dict[str, str | None]:
+        """Which table it is, for ``dataset.json``: without passwords."""
+        return {"url": mask_url(self.url), "table": self.table, "query": self.query}
+
+    @property
+    def bare_query(self) -> str:
+        return str(self.query).strip().rstrip(";")
+
+
+@dataclass(frozen=True)
+class SqlTable:
+    """A relation whose columns are known. Its rows are numbered from 1 in the order in which they come."""
+
+    relation: Relation
+    columns: list[str] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.relation.name
+
+    def place(self, line: int) -> tuple[str, int | None]:
+        return self.name, line
+
+    def records(self, names: Sequence[str], say: Say) -> Iterator[Record]:
+        """See :meth:`edgerec.data.sources.table.Table.records`. A server-side cursor keeps memory flat.
 
         The order of the result stands for what is file order elsewhere: a table comes by its primary key; a query
         decides itself, and without ``order by`` the database is free to give another order every time.
         """
-        with _connected(self.url) as connection:
-            if self.table is None:
-                statement = self._bare_query
+        relation = self.relation
+        with _connected(relation.url) as connection:
+            if relation.table is None:
+                statement = relation.bare_query
             else:
-                relation = _inspected(connection, self.table)
-                statement = relation.select(names, ordered=True)
+                statement = _inspected(connection, relation.table).select(names, ordered=True)
             with _stream(connection, statement) as result:
                 keys = list(result.keys())
                 places = [keys.index(name) for name in names]
-                for part in result.partitions(ROWS_AT_ONCE):
-                    for row in part:
-                        yield [_text(row[place], keys[place], self.name) for place in places]
-
-    @property
-    def _bare_query(self) -> str:
-        return str(self.query).strip().rstrip(";")
+                rows = chain.from_iterable(result.partitions(ROWS_AT_ONCE))
+                for number, row in enumerate(rows, 1):
+                    yield number, [_text(row[place], keys[place], self.name) for place in places], None
 
 
 @dataclass(frozen=True)
@@ -107,7 +127,7 @@ class _Inspected:
     key: list[str]
     quoted: Callable[[str], str]
 
-    def select(self, names: list[str], ordered: bool = False) -> str:
+    def select(self, names: Sequence[str], ordered: bool = False) -> str:
         chosen = ", ".join(name if name == "*" else self.quoted(name) for name in names)
         order = f" order by {', '.join(map(self.quoted, self.key))}" if ordered and self.key else ""
         return f"select {chosen} from {self.name}{order}"
@@ -128,7 +148,7 @@ def _inspected(connection: "sqlalchemy.Connection", wanted: str) -> _Inspected:
                 quoted,
             )
     names = sorted([*inspector.get_table_names(), *inspector.get_view_names()])
-    known = ", ".join(names[:SHOWN_TABLES]) + (", ..." if len(names) > SHOWN_TABLES else "")
+    known = shown_names(names[:SHOWN_TABLES]) + (", ..." if len(names) > SHOWN_TABLES else "")
     where = _shown(connection.engine.url)
     raise DataError(f"{where}: no table {wanted!r}; " + (f"it has {known}" if names else "it has none"))
 
@@ -241,25 +261,9 @@ def _scrubbed(text: str, url: "sqlalchemy.URL") -> str:
 
 
 def _text(value: Any, column: str, relation: str) -> str | None:
-    """A value as exact text: dates in ISO 8601 with microseconds, numbers with all their digits."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return value.isoformat(" ", "microseconds")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, bytes | bytearray | memoryview):
-        try:
-            return bytes(value).decode("utf-8")
-        except UnicodeDecodeError:
-            raise DataError(
-                f"{relation}: column {column!r} holds bytes that are no text; read it with a query that makes text of "
-                "it, such as hex(...)"
-            ) from None
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return "|".join(value)  # an array: a multi-valued feature
-    return str(value)
+    try:
+        return as_text(value)
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{relation}: column {column!r} holds bytes that are not text; select a text instead, such as hex({column})"
+        ) from None
