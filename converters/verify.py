@@ -45,9 +45,7 @@ class Verification:
         return {"version": self.version, "passed": self.passed, **_rounded(self.agreement), "reason": self.reason}
 
 
-def verify(
-    bundle: Path, scheme: str, inputs: np.ndarray, expected: Outputs, scratch: Path
-) -> dict[str, Verification]:
+def verify(bundle: Path, scheme: str, inputs: np.ndarray, expected: Outputs, scratch: Path) -> dict[str, Verification]:
     """Run ``inputs`` (int32 [n, L], left-padded) on every installed runtime that the scheme names, each in a process of
     its own.
 

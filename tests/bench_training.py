@@ -21,7 +21,6 @@ import tf_keras as keras
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
 from device_runner.bench import cpu_model
 from edgerec.data.dataset import TEST, VALIDATION, Dataset
-from edgerec.training.losses import multiplies_bfloat16
 from edgerec.progress import Progress
 from edgerec.recipe import Train
 from edgerec.recommenders import SequenceRecommender
@@ -29,6 +28,7 @@ from edgerec.recommenders.architecture import Architecture, Block
 from edgerec.training.batches import training_batches
 from edgerec.training.hooks import AverageWeights
 from edgerec.training.loop import Fit
+from edgerec.training.losses import multiplies_bfloat16
 from edgerec.training.objective import NextItem
 from edgerec.training.schedule import Schedule
 

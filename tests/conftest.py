@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
-from filelock import FileLock
 
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
 from edgerec.data.sources.tables import resolve_tables
@@ -73,7 +72,7 @@ def small_run(purchases: Path, shared_folder: Path) -> "Run":
     from edgerec.progress import Progress
 
     run = Run(small_recipe(purchases), shared_folder / "small-run", Progress())
-    run.report()  # with several processes, the first one makes it and the others wait
+    assert run.report  # with several processes, the first one makes it and the others wait
     return run
 
 
@@ -123,5 +122,7 @@ def make_random_bundle(
     vocabulary = Vocabulary([f"i{row}" for row in range(1, items + 1)], None)
     given = {"dataset": {"name": "random", "split_fingerprint": "random"}, **(facts or {})}
     path = folder / f"{scheme}.tflite"
-    path.write_bytes(bundle_flatbuffer(flatbuffer, servable, scheme, "random", vocabulary, inputs, given, folder).content)
+    path.write_bytes(
+        bundle_flatbuffer(flatbuffer, servable, scheme, "random", vocabulary, inputs, given, folder).content
+    )
     return path

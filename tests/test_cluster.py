@@ -13,12 +13,12 @@ from conftest import small_recipe
 from test_logs import logged
 
 from device_runner.child_process import child_environment
-from edgerec.training.cluster import Place, Workers, check_may_run, place_of
 from edgerec.errors import ClusterError
 from edgerec.pipeline import Run
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe
 from edgerec.training.batches import Batch, training_batches
+from edgerec.training.cluster import Place, Workers, check_may_run, place_of
 from edgerec.training.objective import share_of
 
 # Without dropout, and with the item scores of the loss in full, only the order of sums differs.

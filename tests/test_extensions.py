@@ -101,10 +101,11 @@ def test_a_scheme_is_one_file(added: Callable[[str, str], object], random_bundle
 
 
 def test_a_pruning_criterion_is_one_file(added: Callable[[str, str], object]) -> None:
+    from tiny import architecture
+
     from edgerec.pruning.methods.structured import structured
     from edgerec.recipe.prune import StructuredPrune
     from edgerec.recommenders import SequenceRecommender
-    from tiny import architecture
 
     with pytest.raises(ValueError, match="unknown criterion 'first-units'"):
         StructuredPrune(method="structured", criterion="first-units")

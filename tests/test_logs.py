@@ -6,8 +6,8 @@ import tensorflow as tf
 from conftest import small_recipe
 from tensorflow.python.summary.summary_iterator import summary_iterator
 
-from edgerec.training.tensorboard import SCALARS, ScalarLog
 from edgerec.pipeline import Run
+from edgerec.training.tensorboard import SCALARS, ScalarLog
 
 
 def logged(folder: Path) -> list[tuple[str, int, float]]:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from edgerec.training import losses
 from edgerec.recommenders.scans import gru_scan, gru_step, linear_newest, linear_scan, linear_scan_unrolled, linear_step
+from edgerec.training import losses
 
 RNG = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ from conftest import small_recipe
 
 from device_runner import Recommender
 from device_runner.backends import installed_backends
-from edgerec.data.features import encode_features
+from edgerec.data.feature_encoding import encode_features
 from edgerec.errors import DataError, RecipeError
 from edgerec.evaluation.device import evaluate_bundle
 from edgerec.pipeline import Run
@@ -46,7 +46,7 @@ def longer_run(purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
     }
     run = Run(small_recipe(purchases, **sections), folder / "run", Progress())
     write_new_items(folder / "new.csv", run.dataset.item_table)
-    run.report()
+    assert run.report
     return run
 
 

@@ -73,7 +73,7 @@ def test_running_again_does_nothing(small_run: Run, purchases: Path, monkeypatch
     before = {p: p.stat().st_mtime_ns for p in small_run.folder.rglob("*") if p.is_file() and p.name != "recipe.json"}
     for stage in ("prepare", "train", "convert", "bench", "evaluate"):
         monkeypatch.setattr(f"edgerec.pipeline.{stage}", lambda *_, **__: pytest.fail("done again"))
-    Run(small_recipe(purchases), small_run.folder, Progress()).report()
+    Run(small_recipe(purchases), small_run.folder, Progress()).report
     after = {p: p.stat().st_mtime_ns for p in small_run.folder.rglob("*") if p.is_file() and p.name != "recipe.json"}
     assert after == before
 
@@ -122,7 +122,7 @@ def test_a_gate_that_is_not_met_names_what_fell_short(
     gate = {"max_bytes": 1000, "min_overlap": 0.1}
     kept = (small_run.folder / "report.json").read_bytes(), (small_run.folder / "report.html").read_bytes()
     with pytest.raises(GateError, match=r"int8: bytes is \d+, at most 1000 is asked$"):
-        Run.check_gate(Run(small_recipe(purchases, gate=gate), small_run.folder, Progress()).report())
+        Run.check_gate(Run(small_recipe(purchases, gate=gate), small_run.folder, Progress()).report)
     (small_run.folder / "report.json").write_bytes(kept[0])
     (small_run.folder / "report.html").write_bytes(kept[1])
 

@@ -85,7 +85,7 @@ def test_a_structured_run_ships_a_smaller_file(purchases: Path, tmp_path: Path) 
         "report": {"histories": 20},
     }
     recipe = small_recipe(purchases, **sections)
-    report = Run(recipe, tmp_path, Progress()).report()
+    report = Run(recipe, tmp_path, Progress()).report
     unpruned, pruned = report["variants"][-2:]
     blocks = SequenceRecommender.load(tmp_path / "pruned").architecture.blocks
     assert [(block.feed_forward, block.mixer) for block in blocks] == [(64, 16)]

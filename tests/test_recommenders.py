@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from tiny import architecture, tiny_dataset
 
-from edgerec.data.features import encode_features, fit_feature
+from edgerec.data.feature_encoding import encode_features, fit_feature
 from edgerec.errors import EdgeRecError
 from edgerec.recipe.model import MeanModel
 from edgerec.recommenders import ENCODERS, SequenceRecommender
@@ -131,7 +131,9 @@ def test_features_are_part_of_an_items_vector_and_fold_into_the_table(tmp_path) 
 
 def test_features_that_are_not_there_are_told(tmp_path) -> None:
     with pytest.raises(EdgeRecError, match=r"no feature 'colour'; it has: none"):
-        SequenceRecommender.of_dataset(MeanModel(encoder="mean", item_features=["colour"]), tiny_dataset(tmp_path, [[1, 2, 3]]))
+        SequenceRecommender.of_dataset(
+            MeanModel(encoder="mean", item_features=["colour"]), tiny_dataset(tmp_path, [[1, 2, 3]])
+        )
     with pytest.raises(EdgeRecError, match="no item features"):
         shaken(architecture(encoder="mean", dim=8)).new_item_vectors(FEATURES)
     feature = fit_feature("brand", "categorical", FEATURES["brand"])

@@ -10,7 +10,7 @@ from tiny import tiny_dataset
 
 from edgerec.baselines.popularity import Popularity
 from edgerec.data.dataset import Targets
-from edgerec.data.features import fit_feature
+from edgerec.data.feature_encoding import fit_feature
 from edgerec.evaluation.lists import diversity, list_figures, novelty, popularity_lift
 from edgerec.evaluation.ranking import NEVER, Evaluation, evaluate, ndcg_drop
 from edgerec.evaluation.slices import by_slice, members, tiers

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import small_recipe
+from edgerec.data.source import resolve_builtin
 
 from converters.bundle_writer import with_facts
 from device_runner import BundleError, EdgeRecError, Recommender
@@ -18,9 +19,8 @@ from device_runner.bundle import Contract, _user_features
 from device_runner.cli import main as device
 from device_runner.user_features import UserFeature, user_rows
 from edgerec.cli.main import main as workstation
-from edgerec.data.features import fit_feature
-from edgerec.data.source import resolve_builtin
-from edgerec.data.user_features import MIN_USERS, encode_users, fit_user_features, users_of
+from edgerec.data.feature_encoding import fit_feature
+from edgerec.data.user_feature_rows import MIN_USERS, encode_users, fit_user_features, users_of
 from edgerec.evaluation.device import evaluate_bundle
 from edgerec.pipeline import Run
 from edgerec.progress import Progress
@@ -163,7 +163,7 @@ def told_run(request: pytest.FixtureRequest, purchases: Path, tmp_path_factory: 
         "convert": {"schemes": ["float32", "int8"]},
     }  # fmt: skip
     run = Run(small_recipe(purchases, **sections), folder / "run", Progress())
-    run.report()
+    assert run.report
     return run
 
 

@@ -27,8 +27,8 @@ def ensemble(models: tuple[Path, ...], dataset_folder: Path, out: Path, as_json:
     """
     require_workstation("ensemble")
     from edgerec.data.dataset import Dataset
-    from edgerec.stages.ensemble import make_ensemble
     from edgerec.progress import Progress
+    from edgerec.stages.ensemble import make_ensemble
 
     document = make_ensemble(models, Dataset.load(dataset_folder), out, Progress())
     if as_json:

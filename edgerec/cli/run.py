@@ -18,7 +18,7 @@ def run(run: "Run", as_json: bool) -> None:
 
     Example: edgerec run models/grocery/recipe.toml --set train.seed=2
     """
-    report = run.report()
+    report = run.report
     _show_report(run, report, as_json)
 
 
@@ -26,7 +26,7 @@ def run(run: "Run", as_json: bool) -> None:
 @recipe_options
 def report(run: "Run", as_json: bool) -> None:
     """Write and show the report of RECIPE (the same as run, by its last stage's name)."""
-    _show_report(run, run.report(), as_json)
+    _show_report(run, run.report, as_json)
 
 
 def _show_report(run: "Run", report: dict[str, Any], as_json: bool) -> None:

@@ -1,6 +1,5 @@
 """``edgerec train``, ``prune`` and ``convert``: the stages between the data set and the report."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click

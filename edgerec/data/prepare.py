@@ -28,13 +28,22 @@ from edgerec.recipe.data import DataSection
 
 
 def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
-    """Make the Dataset in ``folder`` (see :class:`edgerec.data.dataset.Dataset`).
-
-    ``rejected.csv`` (file, line, reason, text) is in the Dataset, or beside ``folder`` when preparation stops because
-    of what it lists.
+    """Make the Dataset in ``folder``, whole or not at all (see :func:`prepare_into`).
 
     Args:
         made_from: the fingerprint of what the Dataset is made from.
+    """
+    with new_folder(folder, {"fingerprint": made_from}) as new:
+        prepare_into(recipe, new, say)
+
+
+def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
+    """Make the Dataset in ``new``, an empty folder (see :class:`edgerec.data.dataset.Dataset`).
+
+    ``rejected.csv`` (file, line, reason, text) is in the Dataset, or beside ``new`` when preparation stops because of
+    what it lists.
+
+    Args:
         say: is told of progress, and of what looks wrong in the tables.
 
     Raises:
@@ -45,13 +54,13 @@ def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
     tables = resolve_tables(data)
     table = open_table(tables.interactions)
     columns = _mapped_columns(tables, table, data)
-    with _disk_errors(folder), new_folder(folder, made_from) as new, Rejected(new / "rejected.csv") as rejected:
+    with _disk_errors(new), Rejected(new / "rejected.csv") as rejected:
         say(f"reading {Path(table.name).name}")
         with _running_engine(data, new / "scratch") as engine:
             _load(engine, table, columns, new / "scratch", say)
             has_times = columns["time"] is not None
             checked = check_rows(engine, table, has_times, data.min_value, new / "scratch", rejected, say)
-            _require_few_rejected(rejected, table, checked.read, data, folder)
+            _require_few_rejected(rejected, table, checked.read, data, new)
             say("filtering and splitting")
             cuts = cut_by_time(engine, recipe.split)
             filtered = filter_rows(engine, data)

@@ -7,7 +7,7 @@ import numpy as np
 
 from device_runner import Recommender
 from edgerec.data.dataset import Dataset, Targets
-from edgerec.data.user_features import users_of
+from edgerec.data.user_feature_rows import users_of
 from edgerec.errors import DataError
 from edgerec.evaluation.ranking import NEVER, NO_ITEM, TOP, Evaluation, baskets_of, evaluate
 

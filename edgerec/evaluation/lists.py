@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import sparse
 
 from edgerec.data.dataset import TRAIN, Dataset, Targets
-from edgerec.data.features import Feature
+from edgerec.data.feature_encoding import Feature
 from edgerec.evaluation.ranking import Evaluation
 
 BATCH = 4096

@@ -3,7 +3,7 @@ tagged by it.
 """
 
 from edgerec.recipe.data import Columns, Data, FeatureTable, mask_url
-from edgerec.recipe.load import dump_recipe, load_recipe
+from edgerec.recipe.load import check_recipe, dump_recipe, load_recipe, read_document
 from edgerec.recipe.model import Model
 from edgerec.recipe.prune import Prune
 from edgerec.recipe.recipe import Recipe
@@ -19,7 +19,9 @@ __all__ = [
     "Recipe",
     "Split",
     "Train",
+    "check_recipe",
     "dump_recipe",
     "load_recipe",
     "mask_url",
+    "read_document",
 ]

@@ -1,13 +1,14 @@
 """Recipes from TOML files: read, overridden, checked whole before any work starts, with errors that say where."""
 
+import copy
 import difflib
 import re
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import pydantic
-import tomllib
 from pydantic import BaseModel
 
 from edgerec.errors import RecipeError
@@ -23,7 +24,16 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     of the file that only go with the former one are dropped.
 
     Raises:
-        RecipeError: absent file, no TOML, unknown key, wrong type or combination; names file and key.
+        RecipeError: absent file, not TOML, unknown key, wrong type or combination; names file and key.
+    """
+    return check_recipe(read_document(path), overrides, path)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The contents of a recipe file, unchecked, with its relative paths resolved.
+
+    Raises:
+        RecipeError: absent file, or not TOML.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -33,7 +43,22 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: cannot be read ({error})") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: not a recipe: its values are nested too deeply") from None
     _anchor_paths(document, path.parent)
+    return document
+
+
+def check_recipe(document: dict[str, Any], overrides: Sequence[str] = (), path: Path | None = None) -> Recipe:
+    """The recipe that a document means, with ``overrides`` applied (see :func:`load_recipe`).
+
+    Args:
+        path: the file that the document is from, if any, for the line in messages.
+
+    Raises:
+        RecipeError: unknown key, wrong type or combination; names file and key.
+    """
+    document = copy.deepcopy(document)
     for keys, value in sorted(map(_parse_override, overrides), key=lambda override: not _is_tag(override[0])):
         _override(document, keys, value)
     try:
@@ -64,7 +89,7 @@ def _parse_override(override: str) -> tuple[list[str], Any]:
         raise RecipeError(f"--set {mask_url(override)}: write it as section.key=value")
     try:
         return keys, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return keys, text  # a bare word or path
 
 
@@ -89,12 +114,13 @@ def _override(document: dict[str, Any], keys: Sequence[str], value: Any) -> None
     table[keys[-1]] = value
 
 
-def _explain(error: Any, path: Path) -> str:
+def _explain(error: Any, path: Path | None) -> str:
     location = _without_tags([str(part) for part in error["loc"]])
     if error["type"].startswith("union_tag"):  # the tag is what is wrong, not its section
         location.append(error["ctx"]["discriminator"].strip("'"))
     key = ".".join(location)
-    where = f"{path}{_line_of(path, location)}: {key}" if key else str(path)
+    file = f"{path}{_line_of(path, location)}" if path else "recipe"
+    where = f"{file}: {key}" if key else file
     if error["type"] == "extra_forbidden":
         return f"{where}: {_unknown(location[:-1], location[-1])}"
     if error["type"] == "union_tag_invalid":

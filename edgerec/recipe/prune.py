@@ -37,6 +37,4 @@ class StructuredPrune(PruneSection):
     )
 
 
-Prune = Annotated[
-    MagnitudePrune | StructuredPrune, Field(discriminator="method"), default_tag("method", "magnitude")
-]
+Prune = Annotated[MagnitudePrune | StructuredPrune, Field(discriminator="method"), default_tag("method", "magnitude")]

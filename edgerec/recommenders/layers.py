@@ -4,7 +4,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
-from edgerec.data.features import EncodedFeatures
+from edgerec.data.feature_encoding import EncodedFeatures
 
 # Added to attention scores of keys that must not be seen; finite, so that rows without any key stay finite too.
 MASKED = -1e9

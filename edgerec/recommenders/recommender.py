@@ -15,8 +15,8 @@ import tf_keras as keras
 from device_runner import EdgeRecError
 from device_runner.user_features import UserFeature, rows_of
 from edgerec.data.dataset import Dataset, Targets
-from edgerec.data.features import EncodedFeatures, Feature, chosen_features, encode_features
-from edgerec.data.user_features import encode_users, fit_user_features
+from edgerec.data.feature_encoding import EncodedFeatures, Feature, chosen_features, encode_features
+from edgerec.data.user_feature_rows import encode_users, fit_user_features
 from edgerec.recipe import Model
 from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.cnn import CnnMixer

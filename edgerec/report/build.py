@@ -21,13 +21,17 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
 
 def render_html(report: dict[str, Any]) -> str:
     """The report as one HTML page without scripts, and without links to anything outside itself."""
-    drawn = {
+    return _render("page.html", report, autoescape=True, plots=render_plots(report))
+
+
+def render_plots(report: dict[str, Any]) -> dict[str, str]:
+    """The plots of the page by name, as SVG text."""
+    return {
         "size": plots.size_against_quality(report),
         "bytes": plots.bytes_by_part(report),
         "latency": plots.latency(report),
         "curves": plots.learning_curves(report),
     }
-    return _render("page.html", report, autoescape=True, plots=drawn)
 
 
 def render_card(report: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 import device_runner
-from converters.bundle_writer import with_facts
 from converters.build import build
+from converters.bundle_writer import with_facts
 from converters.convert import Converted, Vocabulary, bundle_flatbuffer, check_convertible
 from converters.servable import save_model
 from converters.sizes import bundle_sizes

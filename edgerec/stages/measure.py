@@ -14,7 +14,7 @@ from device_runner.ranking import overlap
 from edgerec.artifact import write_file
 from edgerec.baselines import BASELINES
 from edgerec.data.dataset import Targets
-from edgerec.data.user_features import users_of
+from edgerec.data.user_feature_rows import users_of
 from edgerec.evaluation.lists import list_figures
 from edgerec.evaluation.ranking import Evaluation, drop_figures, evaluate
 from edgerec.evaluation.slices import by_slice

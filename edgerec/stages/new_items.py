@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from edgerec.artifact import file_fingerprint
-from edgerec.data.features import chosen_features
+from edgerec.data.feature_encoding import chosen_features
 from edgerec.data.new_items import read_new_items
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Workspace

@@ -6,8 +6,8 @@ from typing import Any
 
 import device_runner
 from edgerec.data.dataset import Dataset
-from edgerec.data.prepare import prepare
-from edgerec.data.source import source_fingerprint
+from edgerec.data.prepare import prepare_into
+from edgerec.data.sources.tables import source_fingerprint
 from edgerec.errors import DataError
 from edgerec.stages.stage import Stage
 
@@ -35,7 +35,7 @@ class Prepare(Stage):
         }
 
     def make(self, into: Path) -> None:
-        prepare(self.recipe, into, self.workspace.progress.say)
+        prepare_into(self.recipe, into, self.workspace.progress.say)
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -26,11 +26,13 @@ class Workspace:
     Attributes:
         folder: where the artifacts are.
         progress: where stages say what they do.
+        force: whether the folder may be turned over to another data set.
     """
 
     recipe: Recipe
     folder: Path
     progress: Progress
+    force: bool = False
 
     @contextmanager
     def locked(self) -> Iterator[None]:

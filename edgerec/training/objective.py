@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from edgerec.data.dataset import Dataset, Targets
-from edgerec.data.user_features import encode_users
+from edgerec.data.user_feature_rows import encode_users
 from edgerec.evaluation.ranking import evaluate
 from edgerec.recipe import Train
 from edgerec.recommenders import SequenceRecommender

@@ -41,7 +41,6 @@ class Schedule:
         """What ``[prune]`` asks for: all of its epochs, the rest as in training."""
         return cls(prune.epochs, prune.epochs, prune.learning_rate, train.steady, train.seed, train.max_minutes)
 
-
     def planned_epochs(self, done: int, seconds: float) -> int:
         """How many epochs there is time for, after ``done`` of them took ``seconds``; at least those done, and one."""
         if self.max_minutes is None or done == 0:
