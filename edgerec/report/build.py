@@ -27,7 +27,8 @@ def render_html(report: dict[str, Any]) -> str:
         "latency": plots.latency(report),
         "curves": plots.learning_curves(report),
     }
-    return _render("page.html", report, autoescape=True, plots=drawn)
+    page = _render("page.html", report, autoescape=True, plots=drawn)
+    return page.replace(" %", "\u00a0%")  # no line break between a figure and its unit
 
 
 def render_card(report: dict[str, Any]) -> str:
