@@ -53,6 +53,12 @@ def report() -> dict[str, Any]:
     return sample_report()
 
 
+@pytest.fixture(scope="module")
+def html() -> str:
+    """The page of the report as it is."""
+    return render_html(sample_report())
+
+
 def printed(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
     print_report(report)
     return capsys.readouterr().out
@@ -68,19 +74,17 @@ def of_the_region(svg: str) -> list[float]:
     return [float(text) for text in re.findall(r">(\d\.\d+)</text>", svg)]
 
 
-def test_the_page_is_one_file_without_scripts_and_links_outside(report: dict[str, Any]) -> None:
-    page = Page(render_html(report))
+def test_the_page_is_one_file_without_scripts_and_links_outside(html: str) -> None:
+    page = Page(html)
     assert not LOADING & set(page.tags)
     assert all(link.startswith("#") for link in page.links)
-    assert "@import" not in render_html(report)
+    assert "@import" not in html
 
 
-def test_ids_stand_once_in_a_plot_and_every_reference_leads_to_one(report: dict[str, Any]) -> None:
-    for plot in PLOTS:
-        svg = Page(plot(report))
-        assert len(set(svg.ids)) == len(svg.ids)
-        referred = {link[1:] for link in svg.links} | set(re.findall(r"url\(#([^)]+)\)", plot(report)))
-        assert referred <= set(svg.ids)
+def test_every_reference_within_the_page_leads_to_an_id(html: str) -> None:
+    page = Page(html)
+    referred = {link.removeprefix("#") for link in page.links} | set(re.findall(r"url\(#([^)]+)\)", html))
+    assert referred and referred <= set(page.ids)
 
 
 @pytest.mark.parametrize("render", [*PAGES.values(), *PLOTS])
@@ -100,15 +104,15 @@ def test_plots_take_the_colour_of_the_text_around_them_and_have_the_width_of_a_p
     assert not {"#000000", "#ffffff", "#222222"} & set(re.findall(r"#[0-9a-f]{6}", svg))
 
 
-def test_the_page_and_the_curves_have_colours_for_dark_mode(report: dict[str, Any]) -> None:
-    for text in (render_html(report), render_curves(report)):
-        assert "prefers-color-scheme" in text
-    ElementTree.fromstring(render_curves(report))
+def test_the_page_and_the_curves_have_colours_for_dark_mode(html: str, report: dict[str, Any]) -> None:
+    curves = render_curves(report)
+    assert "prefers-color-scheme" in html and "prefers-color-scheme" in curves
+    ElementTree.fromstring(curves)
 
 
-def test_the_page_shows_the_learning_curves_with_the_epoch_that_was_kept(report: dict[str, Any]) -> None:
+def test_the_page_shows_the_learning_curves_with_the_epoch_that_was_kept(html: str, report: dict[str, Any]) -> None:
     svg = learning_curves(report)
-    assert svg in render_html(report)
+    assert svg in html
     for label in CURVES.values():
         assert label in svg
     for stage, log in report["training"].items():
