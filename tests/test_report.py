@@ -144,6 +144,14 @@ def test_one_epoch_and_no_pruning_make_a_plot_too(report: dict[str, Any]) -> Non
     assert "trained: kept, epoch 1" in learning_curves(report)
 
 
+def test_a_stage_that_diverged_is_drawn_up_to_there_and_says_so(report: dict[str, Any]) -> None:
+    trained = report["training"]["trained"]
+    trained["curve"][3] |= {"loss": float("nan"), "ndcg@10": None}
+    trained["stopped"] = "loss diverged at epoch 4"
+    assert "trained: kept, epoch 3" in learning_curves(report)
+    assert "epoch 3 of 4 kept (loss diverged at epoch 4)" in render_card(report)
+
+
 def test_size_against_quality_shows_the_region_of_the_files_not_zero(report: dict[str, Any]) -> None:
     figures = of_the_region(size_against_quality(report))
     assert 0.09 < min(figures) < max(figures) < 0.11
