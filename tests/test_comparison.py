@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,10 @@ def test_other_targets_and_no_targets_are_refused() -> None:
         compare(ranked(some_ranks(10)), ranked(some_ranks(9)))
     with pytest.raises(DataError, match="no targets"):
         compare(ranked(np.zeros(0)), ranked(np.zeros(0)))
+    baskets = replace(ranked(some_ranks(10)), basket_ranks=some_ranks(10)[:, None])
+    with pytest.raises(DataError, match="baskets"):
+        compare(ranked(some_ranks(10)), baskets)
+    assert compare(baskets, baskets).ndcg_drop == 0
 
 
 def test_evaluate_against_a_reference_says_by_how_much_and_gives_a_verdict(small_run, bundle) -> None:

@@ -13,6 +13,7 @@ from device_runner.errors import EdgeRecError
 from device_runner.ranking import exclude, overlap, top_rows
 from edgerec.baselines.popularity import Popularity
 from edgerec.data.dataset import Targets
+from edgerec.evaluation.device import ranks_as_shown
 from edgerec.evaluation.precision import average_precision
 from edgerec.evaluation.ranking import (
     BATCH,
@@ -136,6 +137,13 @@ def test_evaluate_ranks_every_item_of_a_basket_as_if_it_were_the_only_target() -
         alone = of(Targets(targets.users, histories, rows))
         assert alone.basket_ranks is None
         assert np.array_equal(found[held, place], alone.ranks[held])
+
+
+def test_a_list_that_was_shown_decides_the_ranks_of_its_items_and_puts_the_others_behind_it() -> None:
+    top = np.array([[7, 5, *[0] * 8]])
+    items = np.array([[5, 7, 3, 9, 0, 2]])
+    by_score = np.array([[1, 2, 3, 40, NEVER, NO_ITEM]], np.int32)
+    assert ranks_as_shown(by_score, items, top).tolist() == [[2, 1, 11, 40, NEVER, NO_ITEM]]
 
 
 @pytest.mark.parametrize("evaluation", [BASKETS, replace(BASKETS, basket_ranks=None)])

@@ -1,4 +1,4 @@
-"""Bootstrap intervals that neither a large nor a tiny sample upsets."""
+"""Bootstrap intervals of figures over users."""
 
 from collections.abc import Callable
 
@@ -6,16 +6,24 @@ import numpy as np
 from scipy import stats
 
 RESAMPLES = 2000
-# Elements of a batch of resamples: bounds the memory however many targets there are.
+# Elements resampled at a time: bounds the memory, however many users there are.
 BATCH_ELEMENTS = 4_000_000
 
 
 def interval(
     data: tuple[np.ndarray, ...], statistic: Callable[..., np.ndarray], seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray]:
-    """95 % percentile interval of ``statistic(*data, axis=)`` over paired samples, each array [..., n], n > 1.
+    """95 % percentile interval of a statistic, by resampling users.
 
-    All leading dimensions see the same resamples. Low and high ends, float64 [...].
+    Args:
+        data: arrays [..., n] over the same n users, n > 1. All arrays, and all their leading dimensions, are resampled
+            alike, so that differences between them stay paired.
+        statistic: called as ``statistic(*resampled, axis=axis)``; gives one value in place of that axis.
+        seed: the same seed gives the same interval.
+        resamples: how many resamples to draw.
+
+    Returns:
+        Low and high ends, float64 [...] each.
     """
     found = stats.bootstrap(
         data,

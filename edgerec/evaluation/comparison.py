@@ -83,6 +83,8 @@ def check_comparable(reference: Evaluation, other: Evaluation) -> None:
             f"{len(reference.ranks):,} targets among {reference.items:,} items cannot be compared with "
             f"{len(other.ranks):,} among {other.items:,}: evaluate both on the same data set"
         )
+    if (reference.basket_ranks is None) != (other.basket_ranks is None):
+        raise DataError("one target a user cannot be compared with baskets: evaluate both on the same data set")
     if not len(reference.ranks):
         raise DataError("there are no targets to compare on")
 

@@ -1,4 +1,4 @@
-"""A bundle measured through the device runtime: the very code the device runs."""
+"""Quality of a bundle, measured through the device runtime: the very code that runs on the device."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from edgerec.evaluation.ranking import NEVER, NO_ITEM, TOP, Evaluation, baskets_
 
 
 def check_split(model: Path, split_fingerprint: str | None, dataset: Dataset) -> None:
-    """Refuse a model of another split: it may have been trained on what it would be tested on.
+    """Refuse a model of another split: it may have been trained on the events it would be tested on.
 
     Raises:
         DataError: the fingerprints differ.

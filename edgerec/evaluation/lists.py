@@ -1,4 +1,4 @@
-"""What the top-10 lists are like, whatever they hit: how popular, how surprising, how varied."""
+"""What the top-10 lists are like, apart from their hits: how popular, how surprising, how varied."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -17,7 +17,7 @@ BATCH = 4096
 def list_figures(evaluation: Evaluation, targets: Targets, dataset: Dataset) -> dict[str, float]:
     """``popularity_lift``, ``novelty`` and, where items have features, ``diversity`` of the top-10 lists.
 
-    A figure is left out where nothing defines it (no lists, no histories, no features).
+    A figure that is not defined (no lists, no histories, no item features) is left out.
     """
     figures = {
         "popularity_lift": popularity_lift(evaluation.top, targets, dataset),
@@ -28,10 +28,16 @@ def list_figures(evaluation: Evaluation, targets: Targets, dataset: Dataset) -> 
 
 
 def popularity_lift(top: np.ndarray, targets: Targets, dataset: Dataset) -> float | None:
-    """Mean popularity (training interactions) of the listed items over that of the users' histories.
+    """How much more popular the listed items are than those of the histories; above 1, more popular.
 
-    Each user's own mean first, then the mean over users, for ``top`` int [n, k] as for the histories; above 1, users
-    are shown more popular items than they choose. Users without a history or a list do not count.
+    Popularity is the number of training interactions of an item. It is averaged over each user's list, then over
+    users, and divided by the same average over histories. Users without a history or a list are left out.
+
+    Args:
+        top: rows of the lists, int [n, k], 0 where a list is shorter.
+
+    Returns:
+        The ratio, ``None`` if no user has both a history and a list.
     """
     popularity = dataset.popularity.astype(np.float64)
     popularity[0] = 0
@@ -47,12 +53,14 @@ def popularity_lift(top: np.ndarray, targets: Targets, dataset: Dataset) -> floa
 
 
 def novelty(top: np.ndarray, dataset: Dataset) -> float | None:
-    """Mean self-information of the listed items, bits: -log2 of the share of users who have the item in training
-    (Zhou et al. 2010). An item nobody has counts as if one user had it.
+    """Mean self-information of the listed items in bits (Zhou et al. 2010); ``None`` if all lists are empty.
+
+    It is -log2 of the share of users who have the item in training; an item that nobody has counts as if one user
+    had it. ``top`` holds the rows of the lists, int [n, k], 0 where a list is shorter.
     """
     users = np.repeat(np.arange(dataset.users), np.diff(dataset.offsets))
     training = dataset.parts == TRAIN
-    # A user who has an item twice is still one user.
+    # A user who has an item twice counts once.
     held = np.unique(users[training] * (dataset.items + 1) + dataset.events[training]) % (dataset.items + 1)
     owners = np.bincount(held, minlength=dataset.items + 1)
     listed = top[top > 0]
@@ -60,11 +68,20 @@ def novelty(top: np.ndarray, dataset: Dataset) -> float | None:
 
 
 def diversity(top: np.ndarray, item_table: pd.DataFrame, features: Sequence[Feature]) -> float | None:
-    """Intra-list diversity: mean distance of the pairs of a list ``top`` int [n, k], then mean over lists.
+    """Intra-list diversity: mean distance between the items of a list, averaged over lists; 0 to 1.
 
-    The distance of two items is the mean over feature columns of 1 - Jaccard of their value sets: 0 or 1 for a plain
-    category, in between for one of several values ("Comedy|Drama"). Where both items lack a value the column does not
-    count. Numbers are no categories, and a column whose values each belong to one item is an id: neither counts.
+    The distance of two items is the mean, over feature columns, of 1 - Jaccard of their value sets: 0 or 1 for a plain
+    category, anything between for a column of several values ("Comedy|Drama"). A column does not count for a pair
+    that has no value in it. Numeric columns never count, nor do columns that work as an id, where every value belongs
+    to one item.
+
+    Args:
+        top: rows of the lists, int [n, k], 0 where a list is shorter.
+        item_table: one line an item, in order of rows.
+        features: the item features of the data set.
+
+    Returns:
+        The diversity, ``None`` without a feature that counts, or without a list of two items.
     """
     columns = [
         matrix
@@ -87,7 +104,7 @@ def diversity(top: np.ndarray, item_table: pd.DataFrame, features: Sequence[Feat
 
 
 def _distances(first: np.ndarray, second: np.ndarray, columns: list[sparse.csr_matrix]) -> np.ndarray:
-    """float64 [p] for p pairs of rows, NaN where either is padding or no column counts."""
+    """Distance of each of p pairs of rows, float64 [p]; NaN where either row is padding, or no column counts."""
     total, counted = np.zeros(len(first)), np.zeros(len(first))
     for matrix in columns:
         sizes = np.asarray(matrix.sum(1)).ravel()
@@ -100,7 +117,7 @@ def _distances(first: np.ndarray, second: np.ndarray, columns: list[sparse.csr_m
 
 
 def _values(column: pd.Series, feature: Feature) -> sparse.csr_matrix | None:
-    """Which values each row has, sparse 0/1 [N + 1, values], row 0 empty; ``None`` if it is an id."""
+    """Which values each row has, sparse 0/1 [N + 1, values] with row 0 empty; ``None`` if the column is an id."""
     cells = sorted({(row, value) for row, cell in enumerate(column, 1) for value in feature.values(cell)})
     codes, names = pd.factorize(np.array([value for _, value in cells], object))
     if len(names) == len(cells):

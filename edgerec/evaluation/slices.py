@@ -1,4 +1,4 @@
-"""Quality by slice: for whom, and for which items, a scorer is good."""
+"""Quality by slice: how well a scorer serves short and long histories, popular and rare items."""
 
 from typing import Any
 
@@ -8,21 +8,21 @@ from edgerec.data.dataset import Dataset, Targets
 from edgerec.evaluation import bootstrap
 from edgerec.evaluation.ranking import Evaluation, drop_figures
 
-# Head: the most popular items, which together hold half of the training interactions; torso: the next, up to four
-# fifths; tail: the others.
+# Head: the most popular items, which together have half of the training interactions; torso: the next, up to four
+# fifths; tail: the rest.
 HEAD, TORSO = 0.5, 0.8
-# Longest history of each bucket but the last.
+# The longest history of each bucket; the last bucket, of longer ones, has no limit.
 HISTORY_LENGTHS = (20, 50, 100, 200)
-# A relative loss is of nothing where the reference hits hardly any target.
+# With fewer hits of the reference in a slice, a relative loss is noise and is left out.
 MIN_HITS = 10
 
 
 def tiers(dataset: Dataset) -> np.ndarray:
     """Popularity tier of each row, int8 [N + 1]: 0 head, 1 torso, 2 tail, and 3 (cold) for row 0.
 
-    An item's tier is decided by the share of the training interactions that go to more popular ones.
+    The tier of an item depends on the share of the training interactions that more popular items have.
     """
-    # Row 0 counts for nothing: it is padding, and what stands for every cold item.
+    # Row 0 does not count: it is padding, and it stands for every cold item.
     counts = dataset.popularity * (np.arange(dataset.items + 1) > 0)
     before = (np.cumsum(counts) - counts) / max(1, counts.sum())
     tier = np.searchsorted([HEAD, TORSO], before, side="right").astype(np.int8)
@@ -31,9 +31,10 @@ def tiers(dataset: Dataset) -> np.ndarray:
 
 
 def members(targets: Targets, dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
-    """Which targets are in each slice, bool [n], by kind (``popularity`` of the target, ``history`` length) and name.
+    """Which users are in each slice, bool [n], by kind and name of the slice.
 
-    Each target is in one slice of a kind. Slices without targets are left out.
+    Kinds are ``popularity`` (the tier of the user's target; of a basket, of its first item) and ``history`` (the
+    length of the user's history). Every user is in exactly one slice of each kind. Empty slices are left out.
     """
     tier = tiers(dataset)[targets.items]
     lengths = np.array([len(history) for history in targets.histories], np.int64)
@@ -51,9 +52,12 @@ def by_slice(
 ) -> dict[str, list[dict[str, Any]]]:
     """NDCG@10 and HR@10 of each slice with 95 % bootstrap intervals, ready for JSON.
 
-    With a ``reference``, also the paired relative loss of NDCG@10 against it, ``None`` where the reference hits
-    fewer than ``MIN_HITS`` targets in its top-10. An interval is drawn over the slice's targets: a slice that was
-    never hit has the interval (0, 0), and one of a single target (0, 1), which says nothing.
+    The interval of a slice without a hit is (0, 0), and that of a slice of a single user is (0, 1), which tells
+    nothing.
+
+    Args:
+        reference: if given, each slice also gets ``ndcg_drop`` and ``ndcg_drop_ci``, the relative loss of NDCG@10
+            against it, user by user; ``None`` where the reference has hits for fewer than ``MIN_HITS`` users.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for kind, slices in members(targets, dataset).items():

@@ -22,7 +22,8 @@ def change(drop: float | None, ends: Sequence[float] | None = None, digits: int 
     """A relative loss as a change with its sign, and its interval if given: "-1.2 % [-2.5 %, +0.1 %]".
 
     Args:
-        drop: 0.01 is a loss of 1 %; ``None`` where it could not be measured (see ``ndcg_drop``), which gives ``NOT_MEASURABLE``.
+        drop: 0.01 is a loss of 1 %; ``None`` where it could not be measured (see ``ndcg_drop``): the text is then
+            ``NOT_MEASURABLE``.
         ends: low and high end of its interval.
     """
     if drop is None:

@@ -32,6 +32,8 @@ def render_plots(report: dict[str, Any]) -> dict[str, str]:
         "latency": plots.latency(report),
         "curves": plots.learning_curves(report),
     }
+    page = _render("page.html", report, autoescape=True, plots=drawn)
+    return page.replace(" %", "\u00a0%")  # no line break between a figure and its unit
 
 
 def render_card(report: dict[str, Any]) -> str:

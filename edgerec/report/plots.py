@@ -3,14 +3,14 @@
 import io
 import re
 import textwrap
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+
+from edgerec.report.labels import Labels
 
 # Inches; 3.75 are 360 CSS pixels, about the width of a phone, so that text is shown there in its own size.
 WIDTH = 3.75
@@ -18,6 +18,7 @@ WIDTH = 3.75
 INK = "#222222"
 # Readable on white and on black.
 COLOURS = ("#4c84bd", "#e0791b", "#4a9f4a", "#b06fa3", "#dc5557", "#3fa3a0")
+GREY: Any = {"color": INK, "alpha": 0.4, "zorder": 1}
 FONT_POINTS = 8.5
 STYLE: Any = {
     "svg.hashsalt": "edgerec",  # the same report gives the same bytes
@@ -60,7 +61,8 @@ def size_against_quality(report: dict[str, Any]) -> str:
     figure, axes = _panel(3.1)
     low, high = _region(files, reference)
     outside = [b for b in report["baselines"] if not low < _ndcg(b) < high]
-    note = textwrap.wrap(", ".join(f"{b['name']} {_ndcg(b):.4f}" for b in outside), 50)
+    # No break between a name and its figure.
+    note = textwrap.wrap(", ".join(f"{b['name']}\u00a0{_ndcg(b):.4f}" for b in outside), 48)
     sizes = [variant["bytes"][kind] / 1000 for variant in files for kind in ("total", "compressed")]
     margin = 0.08 * max(sizes)
     axes.set(
@@ -69,18 +71,28 @@ def size_against_quality(report: dict[str, Any]) -> str:
         xlim=(max(0, min(sizes) - margin), max(sizes) + margin),
         ylim=(low - (high - low) * (0.08 * (1 + len(note)) if note else 0), high),
     )
-    labels = _Labels.of(axes)
-    if note:
-        labels.write("\n".join(["outside this region:", *note]), (0.02, 0.02))
-    for line, style in [(reference, "--"), *((b, ":") for b in report["baselines"] if b not in outside)]:
-        axes.axhline(_ndcg(line), color=INK, alpha=0.6, linestyle=style, linewidth=0.8)
-        labels.line(_ndcg(line), line["name"])
-    _pareto_line(axes, files)
+    lines = [reference, *(b for b in report["baselines"] if b not in outside)]
+    for line in lines:
+        axes.axhline(_ndcg(line), color=INK, alpha=0.6, linestyle="--" if line is reference else ":", linewidth=0.8)
     for variant, colour in zip(files, COLOURS * 9, strict=False):
         _file_point(axes, variant, reference, colour)
-        labels.avoid(variant["bytes"]["compressed"] / 1000, variant["bytes"]["total"] / 1000, _ndcg(variant))
+    steps = _pareto(files)
+    edge = axes.get_xlim()[1]
+    axes.step([*map(_raw, steps), edge], [*map(_ndcg, steps), _ndcg(steps[-1])], where="post", **GREY)
+
+    labels = Labels.of(axes)
+    if note:
+        labels.write("\n".join(["outside this region:", *note]), (0.02, 0.02))
     for variant in files:
-        labels.point(variant["bytes"]["total"] / 1000, _ndcg(variant), variant["name"])
+        labels.avoid(variant["bytes"]["compressed"] / 1000, _raw(variant), _ndcg(variant), 4)
+    for line in lines:
+        labels.line(_ndcg(line), line["name"])
+    for step, end in zip(steps, [*map(_raw, steps[1:]), edge], strict=True):
+        labels.avoid(_raw(step), end, _ndcg(step), 1)
+    for line in lines:
+        labels.avoid(*axes.get_xlim(), _ndcg(line), 1)
+    for variant, colour in zip(files, COLOURS * 9, strict=False):
+        labels.point(_raw(variant), _ndcg(variant), variant["name"], colour)
     return _svg(figure, "File size against NDCG@10 of each file")
 
 
@@ -151,6 +163,11 @@ def _ndcg(measured: dict[str, Any]) -> float:
     return float(measured["quality"]["ndcg@10"])
 
 
+def _raw(variant: dict[str, Any]) -> float:
+    """Size of the file, kB."""
+    return float(variant["bytes"]["total"] / 1000)
+
+
 def _kb(variant: dict[str, Any], kind: str) -> str:
     return f"{variant['bytes'][kind] / 1000:,.0f}"
 
@@ -185,103 +202,25 @@ def _region(files: list[dict[str, Any]], reference: dict[str, Any]) -> tuple[flo
     """Low and high end of the NDCG@10 to be shown: all files with their intervals, and the reference."""
     values = [_ndcg(reference), *map(_ndcg, files), *(end for v in files for end in _interval(v, reference))]
     low, high = min(values), max(values)
-    margin = max(0.12 * (high - low), 0.02 * high, 1e-6)
+    margin = max(0.12 * (high - low), 0.02 * high, 1e-3)
     return max(0.0, low - margin), high + margin
 
 
 def _file_point(axes: Axes, variant: dict[str, Any], reference: dict[str, Any], colour: str) -> None:
-    raw, packed = (variant["bytes"][kind] / 1000 for kind in ("total", "compressed"))
-    ndcg = _ndcg(variant)
+    raw, packed, ndcg = _raw(variant), variant["bytes"]["compressed"] / 1000, _ndcg(variant)
     axes.plot([raw, raw], _interval(variant, reference), color=colour, linewidth=4, alpha=0.25, zorder=1)
     axes.plot([packed, raw], [ndcg, ndcg], color=colour, linewidth=1)
     axes.plot(packed, ndcg, "o", markersize=5, color=colour, markerfacecolor="none")
     axes.plot(raw, ndcg, "o", markersize=6, color=colour)
 
 
-def _pareto_line(axes: Axes, files: list[dict[str, Any]]) -> None:
+def _pareto(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The files that no smaller file beats, by size."""
     best: list[dict[str, Any]] = []
-    for variant in sorted(files, key=lambda v: (v["bytes"]["total"], -_ndcg(v))):
+    for variant in sorted(files, key=lambda v: (_raw(v), -_ndcg(v))):
         if not best or _ndcg(variant) > _ndcg(best[-1]):
             best.append(variant)
-    sizes = [variant["bytes"]["total"] / 1000 for variant in best]
-    quality = list(map(_ndcg, best))
-    right = axes.get_xlim()[1]
-    axes.step([*sizes, right], [*quality, quality[-1]], where="post", color=INK, alpha=0.4, zorder=1)
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """Places labels beside points so that they cover neither each other nor what is to be avoided.
-
-    Widths are estimated, not measured: the viewer's font is unknown, and the same report must give the same bytes.
-    """
-
-    axes: Axes
-    taken: list[Bbox]
-
-    @classmethod
-    def of(cls, axes: Axes) -> "_Labels":
-        """For axes whose limits are final."""
-        figure = axes.get_figure()
-        assert isinstance(figure, Figure)
-        figure.draw_without_rendering()  # decides the layout
-        figure.set_layout_engine("none")
-        return cls(axes, [])
-
-    def avoid(self, left: float, right: float, y: float) -> None:
-        """Keep labels off the line from (left, y) to (right, y), data coordinates."""
-        (x0, y0), (x1, _) = self.axes.transData.transform([(left, y), (right, y)])
-        self.taken.append(Bbox.from_extents(x0 - 4, y0 - 4, x1 + 4, y0 + 4))
-
-    def write(self, text: str, place: tuple[float, float]) -> None:
-        """``text`` up and right of ``place``, a fraction of the axes."""
-        self.axes.annotate(text, place, xycoords="axes fraction", va="bottom", alpha=0.75)
-        x, y = self.axes.transAxes.transform(place)
-        self.taken.append(_text_box(x, y, text))
-
-    def line(self, y: float, text: str) -> None:
-        """Name the horizontal line at ``y``, over or under one of its ends."""
-        left, right = self.axes.get_xlim()
-        ends = [(left, "left", 4, "bottom", 2), (right, "right", -4, "bottom", 2), (left, "left", 4, "top", -2),
-                (right, "right", -4, "top", -2)]  # fmt: skip
-        self._place(text, [(x, y, *how) for x, *how in ends])
-
-    def point(self, x: float, y: float, text: str) -> None:
-        """Name the point, as near to it as there is room."""
-        near = [("left", 7, "center", 0), ("right", -7, "center", 0)]
-        near += [
-            (side, 0, "bottom" if step > 0 else "top", step)
-            for distance in (6, 17, 28, 39)
-            for step in (distance, -distance)
-            for side in ("left", "right", "center")
-        ]
-        self._place(text, [(x, y, *how) for how in near])
-
-    def _place(self, text: str, choices: list[tuple[Any, ...]]) -> None:
-        """Write ``text`` at the first choice (x, y, ha, dx, va, dy) that is free, else at the first."""
-        boxes = [self._box(text, *choice) for choice in choices]
-        inside = self.axes.bbox
-        free = [
-            number
-            for number, box in enumerate(boxes)
-            if inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
-            and not any(box.overlaps(other) for other in self.taken)
-        ]  # fmt: skip
-        chosen = free[0] if free else 0
-        x, y, ha, dx, va, dy = choices[chosen]
-        self.axes.annotate(text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va)
-        self.taken.append(boxes[chosen])
-
-    def _box(self, text: str, x: float, y: float, ha: str, dx: float, va: str, dy: float) -> Bbox:
-        left, bottom = self.axes.transData.transform((x, y))
-        box = _text_box(left + dx, bottom + dy, text)
-        back, down = {"left": 0, "center": 0.5, "right": 1}[ha], {"bottom": 0, "center": 0.5, "top": 1}[va]
-        return box.translated(-back * box.width, -down * box.height)
-
-
-def _text_box(left: float, bottom: float, text: str) -> Bbox:
-    lines = text.split("\n")
-    return Bbox.from_bounds(left, bottom, 0.56 * FONT_POINTS * max(map(len, lines)), 1.25 * FONT_POINTS * len(lines))
+    return best
 
 
 def _svg(figure: Figure, description: str) -> str:
