@@ -115,10 +115,11 @@ class Recommender:
             The items, best first. Without any known event or user feature, the most popular items, with score 0.
 
         Raises:
+            TypeError: ``history`` or ``exclude`` is one string, or holds an id that is not a string.
             ValueError: ``k`` is below 1, or ``user`` names a feature that the model does not have.
         """
-        rows = self.rows(history)
-        banned = set(self.rows(exclude or ()))
+        rows = self._rows(history, "history")
+        banned = set(self._rows(exclude or (), "exclude"))
         if self.bundle.exclude_history if exclude_history is None else exclude_history:
             banned.update(rows)
         unknown = len(history) - len(rows)
@@ -148,10 +149,12 @@ class Recommender:
         """The state after one more event: ``item`` is a raw id. An id that is not in the catalogue changes nothing.
 
         Raises:
+            TypeError: ``item`` is not a string, or ``state`` not a ``State``.
             ValueError: the state belongs to another bundle.
         """
-        row = self._row_of.get(item)
-        return state if row is None else self.advance_row(state, row)
+        self._check_state(state)
+        known = self._rows((item,), "item")
+        return self.advance_row(state, known[0]) if known else state
 
     def advance_row(self, state: State, row: int) -> State:
         """Like ``advance``, for the row of an item or of a user feature's value."""
@@ -167,15 +170,20 @@ class Recommender:
                 they may be recommended again.
 
         Raises:
+            TypeError: ``exclude`` is one string or holds an id that is not a string, or ``state`` is not a ``State``.
             ValueError: ``k`` is below 1, or the state belongs to another bundle.
         """
         self._check_state(state)
-        banned = set(self.rows(exclude or ()))
+        banned = set(self._rows(exclude or (), "exclude"))
         return self._listed(self._after_state(state) if state.values.any() else None, banned, k, 0)
 
     def rows(self, items: Iterable[str]) -> list[int]:
-        """Rows of the known ids, in order."""
-        return [row for item in items if (row := self._row_of.get(item)) is not None]
+        """Rows of the known ids, in order.
+
+        Raises:
+            TypeError: ``items`` is one string, or holds something that is not a string.
+        """
+        return self._rows(items, "items")
 
     def input_rows(self, history: Sequence[int], user: Mapping[str, object] | None = None) -> list[int]:
         """The rows that the model reads, at most ``max_history``: the user's known values, then the last events.
@@ -221,6 +229,19 @@ class Recommender:
     def invoke(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs of the signature ``recommend`` for ready ``inputs``: ``ids``, ``scores`` and ``item_scores``."""
         return self._loaded.run("recommend", **inputs)
+
+    def _rows(self, ids: Iterable[str], argument: str) -> list[int]:
+        """Rows of the known ids; ``argument`` is what the caller calls them."""
+        if isinstance(ids, (str, bytes)):
+            raise TypeError(f"{argument} is one string, {ids!r}; pass a list of item ids")
+        row_of = self._row_of.get
+        ids = list(ids) if isinstance(ids, Iterable) else [ids]
+        try:
+            # For every event of every call: rows begin at 1, and only ids without a row are looked at twice.
+            return [row for one in ids if (row := row_of(one)) or (not isinstance(one, str) and _refuse())]
+        except TypeError:  # from _refuse, or because it cannot be hashed
+            strange = next(one for one in ids if not isinstance(one, str))
+            raise TypeError(f"{argument} has {strange!r}, but item ids are strings") from None
 
     def _best(self, run: Run, exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
         contract = self.contract
@@ -296,3 +317,7 @@ class Recommender:
             if name not in out or out[name].shape != shape:
                 actual = out[name].shape if name in out else "absent"
                 raise BundleError(f"{path}: output {name} is {actual}, the manifest says {shape}")
+
+
+def _refuse() -> bool:
+    raise TypeError
