@@ -119,7 +119,7 @@ class Recommender:
             ValueError: ``k`` is below 1, or ``user`` names a feature that the model does not have.
         """
         rows = self._rows(history, "history")
-        banned = set(self._rows(exclude or (), "exclude"))
+        banned = set(self._rows(() if exclude is None else exclude, "exclude"))
         if self.bundle.exclude_history if exclude_history is None else exclude_history:
             banned.update(rows)
         unknown = len(history) - len(rows)
@@ -174,7 +174,7 @@ class Recommender:
             ValueError: ``k`` is below 1, or the state belongs to another bundle.
         """
         self._check_state(state)
-        banned = set(self._rows(exclude or (), "exclude"))
+        banned = set(self._rows(() if exclude is None else exclude, "exclude"))
         return self._listed(self._after_state(state) if state.values.any() else None, banned, k, 0)
 
     def rows(self, items: Iterable[str]) -> list[int]:

@@ -204,3 +204,33 @@ print(json.dumps([[len(f), len({r.item for r in f})] for f in found]))
     done = subprocess.run([sys.executable, "-c", program, toys()[name], backend], capture_output=True, check=True)
     lengths = [min(k, items - 1) for k in (1, 2, 10)] + [min(k, items) for k in (1, 2, 10, 1, 10, 1, 10)] + [0]
     assert json.loads(done.stdout) == [[length, length] for length in lengths]
+
+
+@pytest.mark.parametrize("wrong", ["i1", b"i1", 1, [1], ["i1", None], [b"i1"], [["i1"]], np.array([1, 2]), ""])
+def test_what_is_not_a_list_of_strings_is_refused(wrong: Any) -> None:
+    """Issue 10, item 30: a string was a list of its letters, and other types excluded nothing."""
+    recommender = Recommender.load(toys()["recurrent"])
+    state = recommender.advance(recommender.new_state(), "i1")
+    for argument, call in {
+        "history": lambda: recommender.recommend(wrong),
+        "exclude": lambda: recommender.recommend(["i1"], exclude=wrong),
+        "items": lambda: recommender.rows(wrong),
+    }.items():
+        with pytest.raises(TypeError, match=f"^{argument} (is one string|has .*, but item ids are strings)"):
+            call()
+    with pytest.raises(TypeError, match=r"^exclude "):
+        recommender.recommend_from_state(state, exclude=wrong)
+    if not isinstance(wrong, str):
+        with pytest.raises(TypeError, match=r"^item has .*, but item ids are strings"):
+            recommender.advance(state, wrong)
+
+
+def test_any_iterable_of_any_strings_will_do() -> None:
+    recommender = Recommender.load(toys()["recurrent"])
+    expected = list(recommender.recommend(["i1", "i2"], exclude=["i3"]))
+    for history, exclude in (
+        (("i1", "i2"), {"i3"}),
+        (np.array(["i1", "i2"]), (one for one in ["i3"])),
+        ([np.str_("i1"), "i2"], np.array(["i3"])),
+    ):
+        assert list(recommender.recommend(history, exclude=exclude)) == expected  # type: ignore[arg-type]
