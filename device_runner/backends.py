@@ -1,4 +1,4 @@
-"""TFLite runtimes behind one small interface: a file in, a callable signature out."""
+"""TFLite runtimes behind one small interface: a file becomes a function for each of its signatures."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ import numpy as np
 
 from device_runner.errors import BackendError
 
-# name -> (module with Interpreter, distribution that brings it)
+# name -> (module of the class Interpreter, distribution to install)
 BACKENDS = {
     "litert": ("ai_edge_litert.interpreter", "ai-edge-litert"),
     "tflite-runtime": ("tflite_runtime.interpreter", "tflite-runtime"),
@@ -37,7 +37,7 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
     verified on.
 
     Raises:
-        BackendError: it is unknown or not installed, or nothing installed runs the file.
+        BackendError: it is unknown or not installed, or ``"auto"`` finds no runtime that the file was verified on.
     """
     installed = installed_backends()
     if backend != "auto":
@@ -53,12 +53,13 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
             return name
     raise BackendError(
         f"this file is verified on {', '.join(verified) or 'no runtime'}, installed: {', '.join(installed)}; "
-        "name one with backend=… to try it all the same"
+        "to try one anyway, name it with backend=…"
     )
 
 
 def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]) -> dict[str, Signature]:
-    """Load the model in ``path`` and return its signatures by name, each a function of named arrays.
+    """Load the model in ``path`` and return its signatures by name, each a function of named arrays that returns named
+    arrays. They share one interpreter: call one at a time.
 
     Raises:
         BackendError: the runtime cannot be imported, or refuses the file.
@@ -84,9 +85,9 @@ def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]
 
 
 class NativeLogSilenced:
-    """The runtimes write INFO lines from C++ to file descriptor 2 while a model loads; keep them off the terminal.
+    """Keeps off the terminal what the runtimes write from C++ to file descriptor 2 while a model loads.
 
-    ``EDGEREC_NATIVE_LOG=1`` lets them through.
+    ``EDGEREC_NATIVE_LOG=1`` lets it through.
     """
 
     def __enter__(self) -> None:

@@ -102,11 +102,16 @@ def _step_times(recommender: Recommender, history: Sequence[str], runs: int) -> 
     return times
 
 
-def cold_start(path: str | Path, history: Sequence[str], backend: str, threads: int) -> dict[str, float]:
+def cold_start(
+    path: str | Path, history: Sequence[str], backend: str, threads: int, time_limit: float = COLD_START_LIMIT
+) -> dict[str, float]:
     """``process``, ``import``, ``load`` and ``first`` (ms) and ``peak_rss_mb`` of a fresh process (see ``bench``).
 
+    Args:
+        time_limit: seconds, after which the process is killed.
+
     Raises:
-        BackendError: the process fails, or takes longer than two minutes.
+        BackendError: the process fails, or reaches the time limit.
     """
     ended = call_module(
         "device_runner.cold_start",
@@ -115,7 +120,7 @@ def cold_start(path: str | Path, history: Sequence[str], backend: str, threads: 
         threads,
         time.time(),
         stdin=json.dumps(list(history)),
-        time_limit=COLD_START_LIMIT,
+        time_limit=time_limit,
     )
     if ended.error:
         raise BackendError(f"{backend}: the cold start could not be measured: {ended.error}")

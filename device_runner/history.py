@@ -97,4 +97,4 @@ def _csv_item(record: list[str], column: int, line: int, path: Path) -> str:
 
 
 def _either(names: Sequence[str]) -> str:
-    return " or ".join(names)
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -36,7 +36,7 @@ class Recommendations(list[Recommendation]):
 
     Attributes:
         unknown: how many events of the history are not in the catalogue and were skipped.
-        source: ``"model"``, or ``"popularity"`` when there was nothing to score: no known event, no known user feature.
+        source: ``"model"``, or ``"popularity"`` without any known event or user feature.
     """
 
     def __init__(self, items: Iterable[Recommendation], unknown: int, source: str) -> None:

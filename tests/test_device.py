@@ -13,8 +13,10 @@ from toys import toys
 from converters.bundle_writer import bundle_bytes, with_facts
 from device_runner import BackendError, Bundle, BundleError, HistoryError, Recommender
 from device_runner.backends import installed_backends
-from device_runner.bench import bench
+from device_runner.bench import bench, cold_start
+from device_runner.contract import Ranking
 from device_runner.history import read_history
+from device_runner.loaded import LoadedBundle
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "models" / "grocery" / "model.tflite"
@@ -157,9 +159,44 @@ def test_bench_measures_the_call_the_invoke_and_a_cold_start(history: list[str])
     assert set(result["device"]["before"]) == {"governor", "clock_mhz", "temperature_c", "load_1min"}
 
 
+def test_a_cold_start_that_fails_or_takes_too_long_is_told(tmp_path: Path) -> None:
+    """Issue 10, item 13."""
+    with pytest.raises(BackendError, match=r"litert: the cold start could not be measured: .*no such file"):
+        cold_start(tmp_path / "absent.tflite", ["1029743"], "litert", 1)
+    with pytest.raises(BackendError, match=r"it had not ended within 0\.01 seconds"):
+        cold_start(MODEL, ["1029743"], "litert", 1, time_limit=0.01)
+
+
 def test_a_recommender_refuses_a_ranking_bundle_in_one_line() -> None:
     with pytest.raises(BundleError, match=r"ranking\.tflite: a ranking model, not a retrieval model$"):
         Recommender.load(toys()["ranking"])
+
+
+def test_ranking_bundles_load_too() -> None:
+    loaded = LoadedBundle.load(toys()["ranking"], Ranking, "litert", 1)
+    features = np.arange(12, dtype=np.float32).reshape(4, 3)
+    scores = loaded.run("score", features=features)["scores"]
+    np.testing.assert_allclose(scores, features @ [1.0, -2.0, 0.5], rtol=1e-5)
+    with pytest.raises(BundleError, match="a retrieval model, not a ranking model"):
+        LoadedBundle.load(MODEL, Ranking, "litert", 1)
+
+
+OWN_ARRAYS = """
+import sys
+from device_runner import Recommender
+recommender = Recommender.load(sys.argv[1], sys.argv[2])
+first = recommender.invoke(recommender.inputs([1, 2, 3]))
+copies = {name: value.copy() for name, value in first.items()}
+recommender.invoke(recommender.inputs([7, 8]))
+print(all((first[name] == copy).all() for name, copy in copies.items()))
+"""
+
+
+@pytest.mark.parametrize("backend", ["litert", "tflite-runtime"])
+def test_outputs_are_not_overwritten_by_the_next_call(backend: str) -> None:
+    """Issue 10, item 2: what a lock relies on."""
+    command = [sys.executable, "-c", OWN_ARRAYS, MODEL, backend]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"True\n"
 
 
 def test_the_users_features_keep_their_place_before_a_history_that_is_too_long() -> None:

@@ -1,6 +1,9 @@
+import csv
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from device_runner import HistoryError
 from device_runner.history import read_history
@@ -70,6 +73,20 @@ def test_an_id_keeps_every_character(tmp_path: Path, item: str) -> None:
         assert read_history(path) == [item.strip('"'), "x"]
 
 
+@given(
+    items=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_any_ids_that_csv_writes_are_read_back(tmp_path_factory, items: list[str], end: str) -> None:
+    """Issue 10, item 10."""
+    path = tmp_path_factory.mktemp("history") / "h.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(
+            [["item_id"], *([item] for item in items)]
+        )
+    assert read_history(path) == items
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -89,5 +106,5 @@ def test_the_item_column_of_the_bundles_data_set_is_accepted(tmp_path: Path, nam
 def test_the_names_that_are_accepted_are_said(tmp_path: Path) -> None:
     """Issue 10, item 23."""
     (tmp_path / "h.csv").write_text("user,product\n1,2\n")
-    with pytest.raises(HistoryError, match="no column sku or item_id or item among user, product; rename"):
+    with pytest.raises(HistoryError, match="no column sku, item_id or item among user, product; rename"):
         read_history(tmp_path / "h.csv", "sku")
