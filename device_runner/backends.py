@@ -3,10 +3,10 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,7 +18,14 @@ BACKENDS = {
     "tflite-runtime": ("tflite_runtime.interpreter", "tflite-runtime"),
 }
 
-Signature = Callable[..., dict[str, np.ndarray]]
+
+class Signature(Protocol):
+    """A signature of a loaded model: a function of named arrays that returns named arrays."""
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]: ...
+
+    def get_input_details(self) -> dict[str, dict[str, Any]]:
+        """``shape`` (int32 array), ``dtype`` and more of each input, by its name."""
 
 
 def installed_backends() -> dict[str, str]:
@@ -58,8 +65,7 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
 
 
 def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]) -> dict[str, Signature]:
-    """Load the model in ``path`` and return its signatures by name, each a function of named arrays that returns named
-    arrays. They share one interpreter: call one at a time.
+    """Load the model in ``path`` and return its signatures by name. They share one interpreter: call one at a time.
 
     Raises:
         BackendError: the runtime cannot be imported, or refuses the file.

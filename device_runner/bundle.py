@@ -157,7 +157,7 @@ def _read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         try:
             with zipfile.ZipFile(file) as archive:
                 members = {info.filename: _member(archive, info, path) for info in archive.infolist()}
-                # start_dir is where the central directory begins; the first member begins the ZIP.
+                # The ZIP begins with the header of its first member.
                 zip_start = min((info.header_offset for info in archive.infolist()), default=size)
         except zipfile.BadZipFile:
             raise BundleError(
@@ -251,9 +251,11 @@ def _user_features(manifest: dict[str, Any], contract: Retrieval | Ranking, path
 
 
 def _is_golden_case(case: object, last: int | None) -> bool:
-    """Whether it is a golden vector; with ``last``, the last row, one of retrieval."""
-    if not isinstance(case, dict) or last is None:
-        return isinstance(case, dict)
+    """Whether it is a golden vector: of retrieval if ``last``, the last row, is given."""
+    if not isinstance(case, dict):
+        return False
+    if last is None:
+        return True
     rows = [case.get(name) for name in ("history", "exclude", "ids")]
     scores = case.get("scores")
     return (

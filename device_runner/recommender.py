@@ -88,6 +88,7 @@ class Recommender:
             BackendError: no runtime is installed, or the runtime refuses the file.
         """
         recommender = cls(LoadedBundle.load(path, Retrieval, backend, threads))
+        recommender._check_inputs()
         recommender._check_outputs()
         return recommender
 
@@ -299,6 +300,14 @@ class Recommender:
 
     def _recommendation(self, row: int, score: float) -> Recommendation:
         return Recommendation(self.bundle.items[row], score, self.bundle.titles[row] if self.bundle.titles else "")
+
+    def _check_inputs(self) -> None:
+        history, exclude = (1, self.contract.max_history), (1, self.contract.max_exclude)
+        self._loaded.check_inputs("recommend", history=history, exclude=exclude)
+        if self.contract.state:
+            state = (1, self.contract.state)
+            self._loaded.check_inputs("advance", state=state, item=(1,))
+            self._loaded.check_inputs("recommend_from_state", state=state, exclude=exclude)
 
     def _check_outputs(self) -> None:
         """Run the model on its last row: a table that is shorter than the vocabulary fails here, not later."""

@@ -111,6 +111,7 @@ def test_hostile_or_altered_members_are_refused(tmp_path: Path, member: str, con
         ({"contract": Retrieval(4, 4, 2, 3, state=-1)}, "gives the state a size of -1"),
         ({"contract": Ranking(0, {"x": "float32"})}, "lacks the number of candidates"),
         ({"facts": {"contract": {"kind": "clairvoyance"}}}, "unknown kind 'clairvoyance'"),
+        ({"facts": {"contract": {"kind": []}}}, "unknown kind"),
         ({"facts": {"contract": 7}}, "edgerec.json has no contract"),
         ({"facts": {"runtimes": {"litert": "2"}}}, "entries of the wrong kind"),
     ],

@@ -221,6 +221,23 @@ def test_a_table_that_is_shorter_than_the_vocabulary_is_found_at_load(tmp_path: 
         Recommender.load(tmp_path / "m.tflite")
 
 
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"max_history": 10**10}, "the inputs of recommend are .*, the manifest says .*10000000000"),
+        ({"max_exclude": 7}, "the inputs of recommend are "),
+        ({"state": 5}, "the inputs of advance are .*'state': \\(1, 4\\).*, the manifest says .*'state': \\(1, 5\\)"),
+        ({"top_k": 6}, "output ids is \\(1, 5\\), the manifest says \\(1, 6\\)"),
+    ],
+)
+def test_sizes_that_the_model_does_not_have_are_found_at_load(tmp_path: Path, sizes: dict[str, int], said: str) -> None:
+    bundle = Bundle.read(toys()["recurrent"])
+    contract = {**bundle.contract.to_json(), **sizes}
+    (tmp_path / "m.tflite").write_bytes(with_facts(bundle.path, {"contract": contract}))
+    with pytest.raises(BundleError, match=said):
+        Recommender.load(tmp_path / "m.tflite")
+
+
 @pytest.mark.parametrize(("name", "items"), [("one", 1), ("two", 2), ("five", 5)])
 @pytest.mark.parametrize("backend", ["litert", "tflite-runtime"])
 def test_catalogues_of_fewer_items_than_k(name: str, items: int, backend: str) -> None:
