@@ -14,6 +14,7 @@ from device_runner.ranking import exclude as exclude_rows
 from device_runner.ranking import top_rows
 from device_runner.state import State
 from device_runner.user_features import rows_of, user_rows
+from device_runner.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Recommender:
     def __init__(self, loaded: LoadedBundle[Retrieval]) -> None:
         self.contract = loaded.contract
         self._loaded = loaded
-        self._row_of = {item: row for row, item in enumerate(loaded.bundle.items) if row}
+        self._vocabulary = Vocabulary(loaded.bundle.items)
 
     @property
     def bundle(self) -> Bundle:
@@ -119,8 +120,8 @@ class Recommender:
             TypeError: ``history`` or ``exclude`` is one string, or holds an id that is not a string.
             ValueError: ``k`` is below 1, or ``user`` names a feature that the model does not have.
         """
-        rows = self._rows(history, "history")
-        banned = set(self._rows(() if exclude is None else exclude, "exclude"))
+        rows = self._vocabulary.rows(history, "history")
+        banned = set(self._vocabulary.rows(() if exclude is None else exclude, "exclude"))
         if self.bundle.exclude_history if exclude_history is None else exclude_history:
             banned.update(rows)
         unknown = len(history) - len(rows)
@@ -154,7 +155,7 @@ class Recommender:
             ValueError: the state belongs to another bundle.
         """
         self._check_state(state)
-        known = self._rows((item,), "item")
+        known = self._vocabulary.rows((item,), "item")
         return self.advance_row(state, known[0]) if known else state
 
     def advance_row(self, state: State, row: int) -> State:
@@ -175,7 +176,7 @@ class Recommender:
             ValueError: ``k`` is below 1, or the state belongs to another bundle.
         """
         self._check_state(state)
-        banned = set(self._rows(() if exclude is None else exclude, "exclude"))
+        banned = set(self._vocabulary.rows(() if exclude is None else exclude, "exclude"))
         return self._listed(self._after_state(state) if state.values.any() else None, banned, k, 0)
 
     def rows(self, items: Iterable[str]) -> list[int]:
@@ -184,7 +185,7 @@ class Recommender:
         Raises:
             TypeError: ``items`` is one string, or holds something that is not a string.
         """
-        return self._rows(items, "items")
+        return self._vocabulary.rows(items, "items")
 
     def input_rows(self, history: Sequence[int], user: Mapping[str, object] | None = None) -> list[int]:
         """The rows that the model reads, at most ``max_history``: the user's known values, then the last events.
@@ -230,19 +231,6 @@ class Recommender:
     def invoke(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs of the signature ``recommend`` for ready ``inputs``: ``ids``, ``scores`` and ``item_scores``."""
         return self._loaded.run("recommend", **inputs)
-
-    def _rows(self, ids: Iterable[str], argument: str) -> list[int]:
-        """Rows of the known ids; ``argument`` is what the caller calls them."""
-        if isinstance(ids, (str, bytes)):
-            raise TypeError(f"{argument} is one string, {ids!r}; pass a list of item ids")
-        row_of = self._row_of.get
-        ids = list(ids) if isinstance(ids, Iterable) else [ids]
-        try:
-            # For every event of every call: rows begin at 1, and only ids without a row are looked at twice.
-            return [row for one in ids if (row := row_of(one)) or (not isinstance(one, str) and _refuse())]
-        except TypeError:  # from _refuse, or because it cannot be hashed
-            strange = next(one for one in ids if not isinstance(one, str))
-            raise TypeError(f"{argument} has {strange!r}, but item ids are strings") from None
 
     def _best(self, run: Run, exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
         contract = self.contract
@@ -326,7 +314,3 @@ class Recommender:
             if name not in out or out[name].shape != shape:
                 actual = out[name].shape if name in out else "absent"
                 raise BundleError(f"{path}: output {name} is {actual}, the manifest says {shape}")
-
-
-def _refuse() -> bool:
-    raise TypeError
