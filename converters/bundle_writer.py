@@ -75,7 +75,14 @@ def _lines(texts: Sequence[str]) -> bytes:
 
 
 def with_facts(path: Path, facts: dict[str, Any], card: str | None = None) -> bytes:
-    """The bundle at ``path`` with more in its manifest, and a model card if one is given; the rest is unchanged."""
+    """The bundle at ``path`` with ``facts`` added to its manifest; the rest is unchanged.
+
+    Args:
+        card: a new model card (Markdown) in place of the bundle's own, if it has one.
+
+    Raises:
+        BundleError: the file at ``path`` is not a sound bundle.
+    """
     bundle = Bundle.read(path)
     flatbuffer = path.read_bytes()[: bundle.manifest["flatbuffer_bytes"]]
     fixed = {"format", "name", "scheme", "contract", "flatbuffer_bytes", "flatbuffer_sha256", "members"}
@@ -87,7 +94,7 @@ def with_facts(path: Path, facts: dict[str, Any], card: str | None = None) -> by
         bundle.contract,
         bundle.items[1:],
         bundle.titles[1:] or None,
-        bundle.golden(),
-        card,
+        bundle.golden() or None,
+        bundle.card() if card is None else card,
         {**kept, **facts},
     )

@@ -1,24 +1,31 @@
-"""TFLite runtimes behind one small interface: a file in, a callable signature out."""
+"""TFLite runtimes behind one small interface: a file becomes a function for each of its signatures."""
 
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from device_runner.errors import BackendError
 
-# name -> (module with Interpreter, distribution that brings it)
+# name -> (module of the class Interpreter, distribution to install)
 BACKENDS = {
     "litert": ("ai_edge_litert.interpreter", "ai-edge-litert"),
     "tflite-runtime": ("tflite_runtime.interpreter", "tflite-runtime"),
 }
 
-Signature = Callable[..., dict[str, np.ndarray]]
+
+class Signature(Protocol):
+    """A signature of a loaded model: a function of named arrays that returns named arrays."""
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]: ...
+
+    def get_input_details(self) -> dict[str, dict[str, Any]]:
+        """``shape`` (int32 array), ``dtype`` and more of each input, by its name."""
 
 
 def installed_backends() -> dict[str, str]:
@@ -37,7 +44,7 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
     verified on.
 
     Raises:
-        BackendError: it is unknown or not installed, or nothing installed runs the file.
+        BackendError: it is unknown or not installed, or ``"auto"`` finds no runtime that the file was verified on.
     """
     installed = installed_backends()
     if backend != "auto":
@@ -53,12 +60,12 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
             return name
     raise BackendError(
         f"this file is verified on {', '.join(verified) or 'no runtime'}, installed: {', '.join(installed)}; "
-        "name one with backend=… to try it all the same"
+        "to try one anyway, name it with backend=…"
     )
 
 
 def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]) -> dict[str, Signature]:
-    """Load the model in ``path`` and return its signatures by name, each a function of named arrays.
+    """Load the model in ``path`` and return its signatures by name. They share one interpreter: call one at a time.
 
     Raises:
         BackendError: the runtime cannot be imported, or refuses the file.
@@ -84,9 +91,9 @@ def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]
 
 
 class NativeLogSilenced:
-    """The runtimes write INFO lines from C++ to file descriptor 2 while a model loads; keep them off the terminal.
+    """Keeps off the terminal what the runtimes write from C++ to file descriptor 2 while a model loads.
 
-    ``EDGEREC_NATIVE_LOG=1`` lets them through.
+    ``EDGEREC_NATIVE_LOG=1`` lets it through.
     """
 
     def __enter__(self) -> None:

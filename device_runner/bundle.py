@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from device_runner.contract import Ranking, Retrieval, contract_from_json
 from device_runner.errors import BundleError
-from device_runner.user_features import UserFeature
+from device_runner.user_features import UserFeature, rows_of
 
 FORMAT_VERSION = 1
 MANIFEST = "edgerec.json"
@@ -79,6 +79,12 @@ class Bundle:
         """The measured agreement with the Keras model, by name of the runtime that the file was verified on."""
         return dict(self.manifest.get("runtimes", {}))
 
+    @property
+    def item_column(self) -> str | None:
+        """Name of the item column in the tables of the data set, if the manifest has it."""
+        name = self.manifest.get("dataset", {}).get("item_column")
+        return name if isinstance(name, str) else None
+
     @classmethod
     def read(cls, path: str | Path) -> "Bundle":
         """Read and check ``path``.
@@ -109,9 +115,35 @@ class Bundle:
         return self.contract
 
     def golden(self) -> list[dict[str, Any]]:
-        """The golden vectors: histories with their expected rows and scores (see ``converters``)."""
+        """The golden vectors (see ``converters``), such as histories of rows with the expected rows and scores; empty
+        when the bundle has none.
+
+        Raises:
+            BundleError: they are malformed.
+        """
         _, members = _read_members(self.path)
-        return list(json.loads(members[GOLDEN])["cases"]) if GOLDEN in members else []
+        if GOLDEN not in members:
+            return []
+        try:
+            cases = json.loads(members[GOLDEN])["cases"]
+        except (ValueError, RecursionError, TypeError, KeyError):
+            raise BundleError(f"{self.path}: {GOLDEN} has no list of cases") from None
+        last = self.contract.items + rows_of(self.user_features) if isinstance(self.contract, Retrieval) else None
+        if not isinstance(cases, list) or not all(_is_golden_case(case, last) for case in cases):
+            raise BundleError(f"{self.path}: {GOLDEN} has a malformed case")
+        return cases
+
+    def card(self) -> str | None:
+        """The model card (Markdown), if the bundle has one.
+
+        Raises:
+            BundleError: it is not UTF-8.
+        """
+        _, members = _read_members(self.path)
+        try:
+            return members[CARD].decode("utf-8") if CARD in members else None
+        except UnicodeDecodeError:
+            raise BundleError(f"{self.path}: {CARD} is not UTF-8") from None
 
 
 def _read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -125,7 +157,7 @@ def _read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         try:
             with zipfile.ZipFile(file) as archive:
                 members = {info.filename: _member(archive, info, path) for info in archive.infolist()}
-                # start_dir is where the central directory begins; the first member begins the ZIP.
+                # The ZIP begins with the header of its first member.
                 zip_start = min((info.header_offset for info in archive.infolist()), default=size)
         except zipfile.BadZipFile:
             raise BundleError(
@@ -216,6 +248,21 @@ def _user_features(manifest: dict[str, Any], contract: Retrieval | Ranking, path
     if features and len(features) >= contract.max_history:
         raise BundleError(f"{path}: {len(features)} user features leave no place for a history")
     return features
+
+
+def _is_golden_case(case: object, last: int | None) -> bool:
+    """Whether it is a golden vector: of retrieval if ``last``, the last row, is given."""
+    if not isinstance(case, dict):
+        return False
+    if last is None:
+        return True
+    rows = [case.get(name) for name in ("history", "exclude", "ids")]
+    scores = case.get("scores")
+    return (
+        all(isinstance(part, list) and all(type(row) is int and 0 < row <= last for row in part) for part in rows)
+        and isinstance(scores, list)
+        and all(isinstance(score, int | float) for score in scores)
+    )
 
 
 def _lines(members: dict[str, bytes], name: str, path: Path) -> list[str]:

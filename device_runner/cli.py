@@ -45,7 +45,7 @@ def main() -> None:
     "history_path",
     type=click.Path(path_type=Path),
     required=True,
-    help="The user's events, oldest first: CSV with a column item_id, or JSON.",
+    help="The user's events, oldest first: CSV with a column item_id (or as in the bundle's data set), or JSON.",
 )
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many items to recommend.")
 @click.option(
@@ -78,8 +78,8 @@ def recommend(
 
     Example: edgerec-device recommend model.tflite --history history.csv -k 5
     """
-    history = read_history(history_path)
     recommender = Recommender.load(model, backend, threads)
+    history = read_history(history_path, recommender.bundle.item_column)
     known = _known(user, recommender.bundle)
     found = recommender.recommend(history, k, exclude, None if keep_seen is None else not keep_seen, known)
     if as_json:
@@ -103,7 +103,7 @@ def recommend(
 
 
 def _known(options: Sequence[str], bundle: Bundle) -> dict[str, str]:
-    """What the options ``--user`` say; a value that the model does not know is told."""
+    """The options ``--user`` as names and values; a value that the model does not know gets a warning."""
     known = {}
     for option in options:
         name, equals, value = option.partition("=")
@@ -136,13 +136,11 @@ def _known(options: Sequence[str], bundle: Bundle) -> dict[str, str]:
 @json_option
 def bench(model: Path, history_paths: tuple[Path, ...], runs: int, backend: str, threads: int, as_json: bool) -> None:
     """Measure latency, cold start and memory on this device."""
+    bundle = Bundle.read(model)
     if history_paths:
-        histories = [read_history(path) for path in history_paths]
+        histories = [read_history(path, bundle.item_column) for path in history_paths]
     else:
-        bundle = Bundle.read(model)
-        items = bundle.contract_of(Retrieval).items
-        rows = [[row for row in case["history"] if row <= items] for case in bundle.golden()]
-        histories = [[bundle.items[row] for row in history] for history in rows]
+        histories = _golden_histories(bundle)
     histories = [history for history in histories if history]
     if not histories:
         raise HistoryError("no event to measure with; give --history FILE")
@@ -159,12 +157,24 @@ def bench(model: Path, history_paths: tuple[Path, ...], runs: int, backend: str,
         click.echo(f"{name:<10}  p50 {times['p50']:.3f} ms   p90 {times['p90']:.3f} ms   p99 {times['p99']:.3f} ms")
     cold = result["cold_start_ms"]
     click.echo(
-        f"cold start  import {cold['import']:.0f} ms, load {cold['load']:.0f} ms, first call {cold['first']:.1f} ms"
+        f"cold start  {cold['process']:.0f} ms from process start to first answer, of which "
+        f"import {cold['import']:.0f} ms, load {cold['load']:.0f} ms, first call {cold['first']:.1f} ms"
     )
     click.echo(f"memory      {result['peak_rss_mb']:.0f} MB peak")
     state = result["device"]["after"]
-    shown = {"governor": "governor", "clock_mhz": "clock MHz", "temperature_c": "°C", "load_1min": "load"}
-    click.echo("state       " + ", ".join(f"{label} {state[k]}" for k, label in shown.items() if state[k] is not None))
+    shown = {
+        "governor": "governor {}",
+        "clock_mhz": "{:.0f} MHz",
+        "temperature_c": "{:.0f} °C",
+        "load_1min": "load {:.2f}",
+    }
+    click.echo("state       " + ", ".join(text.format(state[k]) for k, text in shown.items() if state[k] is not None))
+
+
+def _golden_histories(bundle: Bundle) -> list[list[str]]:
+    """Raw ids of the golden vectors' histories, without user features."""
+    items = bundle.contract_of(Retrieval).items
+    return [[bundle.items[row] for row in case["history"] if row <= items] for case in bundle.golden()]
 
 
 @main.command()

@@ -132,7 +132,7 @@ def contract_from_json(entry: object) -> Retrieval | Ranking:
     if not isinstance(entry, dict):
         raise ValueError("has no contract")
     kind = entry.get("kind", Retrieval.kind)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"is of the unknown kind {kind!r}; this version knows {', '.join(KINDS)}")
     return KINDS[kind].from_json(entry)
 

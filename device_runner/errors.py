@@ -2,11 +2,11 @@
 
 
 class EdgeRecError(Exception):
-    """A mistake or a limit that the user can understand and mend."""
+    """A mistake or a limit that the user can understand and correct."""
 
 
 class BundleError(EdgeRecError):
-    """The file is no bundle, or its parts do not fit together."""
+    """The file is not a bundle, or its parts do not fit together."""
 
 
 class BackendError(EdgeRecError):

@@ -1,35 +1,47 @@
 """History files: the user's own events as CSV or JSON."""
 
 import csv
+import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from device_runner.errors import HistoryError
 
 ITEM_COLUMNS = ("item_id", "item")
+# Headers of item columns elsewhere. As the first line of a file with one column, they are not an item id.
+FOREIGN_COLUMNS = frozenset(
+    {"id", "itemid", "product_id", "product", "movie_id", "movieid", "article_id", "sku", "asin"}
+)
 
 
-def read_history(path: str | Path) -> list[str]:
+def read_history(path: str | Path, item_column: str | None = None) -> list[str]:
     """Raw item ids, oldest first.
 
     CSV: a header with a column ``item_id`` (or ``item``), one event a row, oldest first; a file with one column and
     no such header is a plain list of ids. JSON: a list of ids, a list of objects with ``item_id`` (or ``item``), or
     an object whose ``history`` is one of these.
 
+    Args:
+        item_column: another name for ``item_id`` that is accepted, and preferred: the one of the bundle's data set.
+
     Raises:
-        HistoryError: absent, not text, or not of these forms; names file and line.
+        HistoryError: absent, not text, or not of these forms; names the file and the line.
     """
     path = Path(path)
+    names = tuple(dict.fromkeys([*([item_column] if item_column else []), *ITEM_COLUMNS]))
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        # newline="" leaves line ends as they are, so that an id may contain one.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
     except FileNotFoundError:
         raise HistoryError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise HistoryError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    return _from_json(text, path) if path.suffix.lower() == ".json" else _from_csv(text, path)
+    return _from_json(text, names, path) if path.suffix.lower() == ".json" else _from_csv(text, names, path)
 
 
-def _from_json(text: str, path: Path) -> list[str]:
+def _from_json(text: str, names: Sequence[str], path: Path) -> list[str]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -38,35 +50,51 @@ def _from_json(text: str, path: Path) -> list[str]:
         document = document.get("history")
     if not isinstance(document, list):
         raise HistoryError(f'{path}: give a list of item ids, or {{"history": […]}}')
-    return [_json_item(entry, position, path) for position, entry in enumerate(document, 1)]
+    return [_json_item(entry, position, names, path) for position, entry in enumerate(document, 1)]
 
 
-def _json_item(entry: object, position: int, path: Path) -> str:
+def _json_item(entry: object, position: int, names: Sequence[str], path: Path) -> str:
     if isinstance(entry, dict):
-        entry = next((entry[name] for name in ITEM_COLUMNS if name in entry), None)
+        entry = next((entry[name] for name in names if name in entry), None)
     if isinstance(entry, str) or (isinstance(entry, int) and not isinstance(entry, bool)):
         return str(entry)
-    raise HistoryError(f"{path}: entry {position} has no item id (a text, or an object with item_id)")
+    raise HistoryError(f"{path}: entry {position} has no item id (a text, or an object with {_either(names)})")
 
 
-def _from_csv(text: str, path: Path) -> list[str]:
-    reader = csv.reader(text.splitlines(), strict=True)
-    try:
-        rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise HistoryError(f"{path}: line {reader.line_num}: not CSV ({error})") from None
-    if not rows:
+def _from_csv(text: str, names: Sequence[str], path: Path) -> list[str]:
+    records = _records(text, path)
+    if not records:
         return []
-    header = [name.strip().lower() for name in rows[0][1]]
-    column = next((header.index(name) for name in ITEM_COLUMNS if name in header), None)
-    if column is None:
-        if len(header) > 1:
-            raise HistoryError(f"{path}: line 1: no column item_id among {', '.join(header)}")
-        return [_csv_item(row, 0, line, path) for line, row in rows]
-    return [_csv_item(row, column, line, path) for line, row in rows[1:]]
+    header = [name.strip().lower() for name in records[0][1]]
+    column = next((header.index(name.lower()) for name in names if name.lower() in header), None)
+    if column is not None:
+        return [_csv_item(record, column, line, path) for line, record in records[1:]]
+    if len(header) > 1 or header[0] in FOREIGN_COLUMNS:
+        raise HistoryError(
+            f"{path}: line 1: no column {_either(names)} among {', '.join(header)}; rename the item column"
+        )
+    return [_csv_item(record, 0, line, path) for line, record in records]
 
 
-def _csv_item(row: list[str], column: int, line: int, path: Path) -> str:
-    if column >= len(row) or not row[column]:
+def _records(text: str, path: Path) -> list[tuple[int, list[str]]]:
+    """The records that are not blank lines, each with the number of its first line."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    records, line = [], 1
+    try:
+        for record in reader:
+            if record:
+                records.append((line, record))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise HistoryError(f"{path}: line {line}: not CSV ({error})") from None
+    return records
+
+
+def _csv_item(record: list[str], column: int, line: int, path: Path) -> str:
+    if column >= len(record) or not record[column]:
         raise HistoryError(f"{path}: line {line}: no item id")
-    return row[column]
+    return record[column]
+
+
+def _either(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from device_runner.backends import Signature, choose_backend, load_signatures
 from device_runner.bundle import Bundle, KindOfContract
+from device_runner.errors import BundleError
 
 
 class LoadedBundle(Generic[KindOfContract]):
@@ -48,6 +49,19 @@ class LoadedBundle(Generic[KindOfContract]):
         contract = bundle.contract_of(kind)
         backend = choose_backend(backend, bundle.runtimes)
         return cls(bundle, contract, backend, load_signatures(bundle.path, backend, threads, contract.signatures))
+
+    def check_inputs(self, signature: str, **expected: tuple[int, ...]) -> None:
+        """Check that the model's signature has the inputs, by name, of the shapes that the manifest promises.
+
+        Raises:
+            BundleError: it has others.
+        """
+        details = self._signatures[signature].get_input_details()
+        actual = {name: tuple(int(size) for size in detail["shape"]) for name, detail in details.items()}
+        if actual != expected:
+            raise BundleError(
+                f"{self.bundle.path}: the inputs of {signature} are {actual}, the manifest says {expected}"
+            )
 
     def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs of a signature by name, as arrays of the caller's own.

@@ -14,6 +14,7 @@ from device_runner.ranking import exclude as exclude_rows
 from device_runner.ranking import top_rows
 from device_runner.state import State
 from device_runner.user_features import rows_of, user_rows
+from device_runner.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Recommendations(list[Recommendation]):
 
     Attributes:
         unknown: how many events of the history are not in the catalogue and were skipped.
-        source: ``"model"``, or ``"popularity"`` when there was nothing to score: no known event, no known user feature.
+        source: ``"model"``, or ``"popularity"`` without any known event or user feature.
     """
 
     def __init__(self, items: Iterable[Recommendation], unknown: int, source: str) -> None:
@@ -62,7 +63,7 @@ class Recommender:
     def __init__(self, loaded: LoadedBundle[Retrieval]) -> None:
         self.contract = loaded.contract
         self._loaded = loaded
-        self._row_of = {item: row for row, item in enumerate(loaded.bundle.items) if row}
+        self._vocabulary = Vocabulary(loaded.bundle.items)
 
     @property
     def bundle(self) -> Bundle:
@@ -88,6 +89,7 @@ class Recommender:
             BackendError: no runtime is installed, or the runtime refuses the file.
         """
         recommender = cls(LoadedBundle.load(path, Retrieval, backend, threads))
+        recommender._check_inputs()
         recommender._check_outputs()
         return recommender
 
@@ -115,10 +117,11 @@ class Recommender:
             The items, best first. Without any known event or user feature, the most popular items, with score 0.
 
         Raises:
+            TypeError: ``history`` or ``exclude`` is one string, or holds an id that is not a string.
             ValueError: ``k`` is below 1, or ``user`` names a feature that the model does not have.
         """
-        rows = self.rows(history)
-        banned = set(self.rows(exclude or ()))
+        rows = self._vocabulary.rows(history, "history")
+        banned = set(self._vocabulary.rows(() if exclude is None else exclude, "exclude"))
         if self.bundle.exclude_history if exclude_history is None else exclude_history:
             banned.update(rows)
         unknown = len(history) - len(rows)
@@ -148,10 +151,12 @@ class Recommender:
         """The state after one more event: ``item`` is a raw id. An id that is not in the catalogue changes nothing.
 
         Raises:
+            TypeError: ``item`` is not a string, or ``state`` not a ``State``.
             ValueError: the state belongs to another bundle.
         """
-        row = self._row_of.get(item)
-        return state if row is None else self.advance_row(state, row)
+        self._check_state(state)
+        known = self._vocabulary.rows((item,), "item")
+        return self.advance_row(state, known[0]) if known else state
 
     def advance_row(self, state: State, row: int) -> State:
         """Like ``advance``, for the row of an item or of a user feature's value."""
@@ -167,15 +172,20 @@ class Recommender:
                 they may be recommended again.
 
         Raises:
+            TypeError: ``exclude`` is one string or holds an id that is not a string, or ``state`` is not a ``State``.
             ValueError: ``k`` is below 1, or the state belongs to another bundle.
         """
         self._check_state(state)
-        banned = set(self.rows(exclude or ()))
+        banned = set(self._vocabulary.rows(() if exclude is None else exclude, "exclude"))
         return self._listed(self._after_state(state) if state.values.any() else None, banned, k, 0)
 
     def rows(self, items: Iterable[str]) -> list[int]:
-        """Rows of the known ids, in order."""
-        return [row for item in items if (row := self._row_of.get(item)) is not None]
+        """Rows of the known ids, in order.
+
+        Raises:
+            TypeError: ``items`` is one string, or holds something that is not a string.
+        """
+        return self._vocabulary.rows(items, "items")
 
     def input_rows(self, history: Sequence[int], user: Mapping[str, object] | None = None) -> list[int]:
         """The rows that the model reads, at most ``max_history``: the user's known values, then the last events.
@@ -278,6 +288,14 @@ class Recommender:
 
     def _recommendation(self, row: int, score: float) -> Recommendation:
         return Recommendation(self.bundle.items[row], score, self.bundle.titles[row] if self.bundle.titles else "")
+
+    def _check_inputs(self) -> None:
+        history, exclude = (1, self.contract.max_history), (1, self.contract.max_exclude)
+        self._loaded.check_inputs("recommend", history=history, exclude=exclude)
+        if self.contract.state:
+            state = (1, self.contract.state)
+            self._loaded.check_inputs("advance", state=state, item=(1,))
+            self._loaded.check_inputs("recommend_from_state", state=state, exclude=exclude)
 
     def _check_outputs(self) -> None:
         """Run the model on its last row: a table that is shorter than the vocabulary fails here, not later."""

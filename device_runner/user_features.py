@@ -1,4 +1,4 @@
-"""Features of a user as rows of the item table: what a model reads before the history."""
+"""User features: each value is a row of the item table, which the model reads before the history."""
 
 import math
 from bisect import bisect_right
@@ -10,11 +10,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class UserFeature:
-    """One feature, whose values have the rows ``first``, ``first + 1``, … of the item table, behind all items.
+    """One feature. Its values have the rows ``first``, ``first + 1``, … of the item table, behind all items.
 
     Attributes:
-        values: of a categorical feature.
-        edges: of a numeric one: the bounds between its ranges, rising; a bound belongs to the range above it.
+        values: the values of a categorical feature; empty for a numeric one.
+        edges: the bounds between the ranges of a numeric feature, rising; a bound belongs to the range above it.
     """
 
     name: str
@@ -28,7 +28,7 @@ class UserFeature:
         return len(self.values) or len(self.edges) + 1
 
     def row_of(self, value: object) -> int | None:
-        """The row of a value (a text, or a number for a numeric feature); ``None`` where it is absent or not known."""
+        """The row of a value (a text, or a number for a numeric feature); ``None`` if it is absent or unknown."""
         if value is None:
             return None
         if self.values:
@@ -44,7 +44,7 @@ class UserFeature:
         return {value: row for row, value in enumerate(self.values, self.first)}
 
     def describe(self) -> str:
-        """Its values in words, for people."""
+        """Its values in words, the first five of them."""
         if self.values:
             return ", ".join(self.values[:5]) + (", …" if len(self.values) > 5 else "")
         return f"a number, {self.rows} ranges"
@@ -54,7 +54,7 @@ class UserFeature:
         """From an entry of the manifest.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            KeyError, TypeError, ValueError: the entry is malformed.
         """
         name, first = entry["name"], entry["first"]
         values, edges = tuple(entry["values"]), tuple(entry["edges"])
@@ -69,7 +69,7 @@ class UserFeature:
 
 
 def rows_of(features: Iterable[UserFeature]) -> int:
-    """How many rows of the item table features have together."""
+    """How many rows of the item table the features have together."""
     return sum(feature.rows for feature in features)
 
 

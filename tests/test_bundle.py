@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import zipfile
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import golden_case
 
-from converters.bundle_writer import bundle_bytes
+from converters.bundle_writer import bundle_bytes, with_facts
 from device_runner import Bundle, BundleError
 from device_runner.contract import Ranking, Retrieval
 
@@ -109,6 +111,7 @@ def test_hostile_or_altered_members_are_refused(tmp_path: Path, member: str, con
         ({"contract": Retrieval(4, 4, 2, 3, state=-1)}, "gives the state a size of -1"),
         ({"contract": Ranking(0, {"x": "float32"})}, "lacks the number of candidates"),
         ({"facts": {"contract": {"kind": "clairvoyance"}}}, "unknown kind 'clairvoyance'"),
+        ({"facts": {"contract": {"kind": []}}}, "unknown kind"),
         ({"facts": {"contract": 7}}, "edgerec.json has no contract"),
         ({"facts": {"runtimes": {"litert": "2"}}}, "entries of the wrong kind"),
     ],
@@ -141,6 +144,67 @@ def test_a_manifest_of_before_there_were_kinds_is_for_retrieval(tmp_path: Path) 
 def test_a_file_that_is_no_bundle_is_told(tmp_path: Path, content: bytes, said: str) -> None:
     with pytest.raises(BundleError, match=said):
         Bundle.read(made(tmp_path, content))
+
+
+def test_facts_are_added_and_everything_else_is_kept(tmp_path: Path) -> None:
+    """Issue 10, item 8: the model card was lost."""
+    path = made(
+        tmp_path, titles=["A", "B", "C"], golden=[golden_case()], card="# Card\n", facts={"quality": {"mrr": 0.1}}
+    )
+    before = Bundle.read(path)
+    path.write_bytes(with_facts(path, {"dataset": {"name": "shop"}}))
+    after = Bundle.read(path)
+    assert (after.card(), after.golden(), after.items, after.titles) == (
+        "# Card\n", [golden_case()], before.items, before.titles,
+    )  # fmt: skip
+    assert after.manifest == {**before.manifest, "dataset": {"name": "shop"}}
+    path.write_bytes(with_facts(path, {}, card="# Another\n"))
+    assert Bundle.read(path).card() == "# Another\n"
+
+
+def test_what_a_bundle_lacks_is_not_added_with_facts(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    content = path.read_bytes()
+    assert with_facts(path, {}) == content
+    assert (Bundle.read(path).card(), Bundle.read(path).golden()) == (None, [])
+
+
+@pytest.mark.parametrize(
+    "golden",
+    [
+        ["case"],
+        [golden_case(history="1")],
+        [golden_case(history=[4])],
+        [golden_case(exclude=[-1])],
+        [golden_case(ids=[True])],
+        [golden_case(scores=None)],
+        [{"history": [1]}],
+    ],
+)
+def test_malformed_golden_vectors_are_refused(tmp_path: Path, golden: list[Any]) -> None:
+    with pytest.raises(BundleError, match=r"golden\.json has a malformed case"):
+        Bundle.read(made(tmp_path, golden=golden)).golden()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"null", b'{"case": []}', b"[" * 100_000, b"\xff"])
+def test_golden_vectors_without_cases_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = made(tmp_path, golden=[])
+    manifest = Bundle.read(path).manifest
+    manifest["members"]["golden.json"] = hashlib.sha256(content).hexdigest()
+    path.write_bytes(rewritten(path, "golden.json", content))
+    path.write_bytes(rewritten(path, "edgerec.json", json.dumps(manifest).encode()))
+    with pytest.raises(BundleError, match=r"golden\.json has no list of cases"):
+        Bundle.read(path).golden()
+
+
+def test_a_card_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = made(tmp_path, card="# Card")
+    manifest = Bundle.read(path).manifest
+    manifest["members"]["MODEL_CARD.md"] = hashlib.sha256(b"\xff").hexdigest()
+    path.write_bytes(rewritten(path, "MODEL_CARD.md", b"\xff"))
+    path.write_bytes(rewritten(path, "edgerec.json", json.dumps(manifest).encode()))
+    with pytest.raises(BundleError, match=r"MODEL_CARD\.md is not UTF-8"):
+        Bundle.read(path).card()
 
 
 def test_no_user_id_is_in_a_bundle(small_run: Any, bundle: Path) -> None:

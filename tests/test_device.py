@@ -13,8 +13,10 @@ from toys import toys
 from converters.bundle_writer import bundle_bytes, with_facts
 from device_runner import BackendError, Bundle, BundleError, HistoryError, Recommender
 from device_runner.backends import installed_backends
-from device_runner.bench import bench
+from device_runner.bench import bench, cold_start
+from device_runner.contract import Ranking
 from device_runner.history import read_history
+from device_runner.loaded import LoadedBundle
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "models" / "grocery" / "model.tflite"
@@ -157,9 +159,44 @@ def test_bench_measures_the_call_the_invoke_and_a_cold_start(history: list[str])
     assert set(result["device"]["before"]) == {"governor", "clock_mhz", "temperature_c", "load_1min"}
 
 
+def test_a_cold_start_that_fails_or_takes_too_long_is_told(tmp_path: Path) -> None:
+    """Issue 10, item 13."""
+    with pytest.raises(BackendError, match=r"litert: the cold start could not be measured: .*no such file"):
+        cold_start(tmp_path / "absent.tflite", ["1029743"], "litert", 1)
+    with pytest.raises(BackendError, match=r"it had not ended within 0\.01 seconds"):
+        cold_start(MODEL, ["1029743"], "litert", 1, time_limit=0.01)
+
+
 def test_a_recommender_refuses_a_ranking_bundle_in_one_line() -> None:
     with pytest.raises(BundleError, match=r"ranking\.tflite: a ranking model, not a retrieval model$"):
         Recommender.load(toys()["ranking"])
+
+
+def test_ranking_bundles_load_too() -> None:
+    loaded = LoadedBundle.load(toys()["ranking"], Ranking, "litert", 1)
+    features = np.arange(12, dtype=np.float32).reshape(4, 3)
+    scores = loaded.run("score", features=features)["scores"]
+    np.testing.assert_allclose(scores, features @ [1.0, -2.0, 0.5], rtol=1e-5)
+    with pytest.raises(BundleError, match="a retrieval model, not a ranking model"):
+        LoadedBundle.load(MODEL, Ranking, "litert", 1)
+
+
+OWN_ARRAYS = """
+import sys
+from device_runner import Recommender
+recommender = Recommender.load(sys.argv[1], sys.argv[2])
+first = recommender.invoke(recommender.inputs([1, 2, 3]))
+copies = {name: value.copy() for name, value in first.items()}
+recommender.invoke(recommender.inputs([7, 8]))
+print(all((first[name] == copy).all() for name, copy in copies.items()))
+"""
+
+
+@pytest.mark.parametrize("backend", ["litert", "tflite-runtime"])
+def test_outputs_are_not_overwritten_by_the_next_call(backend: str) -> None:
+    """Issue 10, item 2: what a lock relies on."""
+    command = [sys.executable, "-c", OWN_ARRAYS, MODEL, backend]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"True\n"
 
 
 def test_the_users_features_keep_their_place_before_a_history_that_is_too_long() -> None:
@@ -184,6 +221,23 @@ def test_a_table_that_is_shorter_than_the_vocabulary_is_found_at_load(tmp_path: 
         Recommender.load(tmp_path / "m.tflite")
 
 
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"max_history": 10**10}, "the inputs of recommend are .*, the manifest says .*10000000000"),
+        ({"max_exclude": 7}, "the inputs of recommend are "),
+        ({"state": 5}, "the inputs of advance are .*'state': \\(1, 4\\).*, the manifest says .*'state': \\(1, 5\\)"),
+        ({"top_k": 6}, "output ids is \\(1, 5\\), the manifest says \\(1, 6\\)"),
+    ],
+)
+def test_sizes_that_the_model_does_not_have_are_found_at_load(tmp_path: Path, sizes: dict[str, int], said: str) -> None:
+    bundle = Bundle.read(toys()["recurrent"])
+    contract = {**bundle.contract.to_json(), **sizes}
+    (tmp_path / "m.tflite").write_bytes(with_facts(bundle.path, {"contract": contract}))
+    with pytest.raises(BundleError, match=said):
+        Recommender.load(tmp_path / "m.tflite")
+
+
 @pytest.mark.parametrize(("name", "items"), [("one", 1), ("two", 2), ("five", 5)])
 @pytest.mark.parametrize("backend", ["litert", "tflite-runtime"])
 def test_catalogues_of_fewer_items_than_k(name: str, items: int, backend: str) -> None:
@@ -204,3 +258,33 @@ print(json.dumps([[len(f), len({r.item for r in f})] for f in found]))
     done = subprocess.run([sys.executable, "-c", program, toys()[name], backend], capture_output=True, check=True)
     lengths = [min(k, items - 1) for k in (1, 2, 10)] + [min(k, items) for k in (1, 2, 10, 1, 10, 1, 10)] + [0]
     assert json.loads(done.stdout) == [[length, length] for length in lengths]
+
+
+@pytest.mark.parametrize("wrong", ["i1", b"i1", 1, [1], ["i1", None], [b"i1"], [["i1"]], np.array([1, 2]), ""])
+def test_what_is_not_a_list_of_strings_is_refused(wrong: Any) -> None:
+    """Issue 10, item 30: a string was a list of its letters, and other types excluded nothing."""
+    recommender = Recommender.load(toys()["recurrent"])
+    state = recommender.advance(recommender.new_state(), "i1")
+    for argument, call in {
+        "history": lambda: recommender.recommend(wrong),
+        "exclude": lambda: recommender.recommend(["i1"], exclude=wrong),
+        "items": lambda: recommender.rows(wrong),
+    }.items():
+        with pytest.raises(TypeError, match=f"^{argument} (is one string|has .*, but item ids are strings)"):
+            call()
+    with pytest.raises(TypeError, match=r"^exclude "):
+        recommender.recommend_from_state(state, exclude=wrong)
+    if not isinstance(wrong, str):
+        with pytest.raises(TypeError, match=r"^item has .*, but item ids are strings"):
+            recommender.advance(state, wrong)
+
+
+def test_any_iterable_of_any_strings_will_do() -> None:
+    recommender = Recommender.load(toys()["recurrent"])
+    expected = list(recommender.recommend(["i1", "i2"], exclude=["i3"]))
+    for history, exclude in (
+        (("i1", "i2"), {"i3"}),
+        (np.array(["i1", "i2"]), (one for one in ["i3"])),
+        ([np.str_("i1"), "i2"], np.array(["i3"])),
+    ):
+        assert list(recommender.recommend(history, exclude=exclude)) == expected  # type: ignore[arg-type]

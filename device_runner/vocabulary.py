@@ -1,0 +1,38 @@
+"""Raw item ids and their rows of the item table."""
+
+from collections.abc import Iterable, Sequence
+
+
+class Vocabulary:
+    """Rows of raw ids.
+
+    Args:
+        items: raw id by row; row 0 is padding.
+    """
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self._row_of = {item: row for row, item in enumerate(items) if row}
+
+    def rows(self, ids: Iterable[str], argument: str) -> list[int]:
+        """Rows of the known ids, in order.
+
+        Args:
+            argument: the caller's name for ``ids``, for messages.
+
+        Raises:
+            TypeError: ``ids`` is one string, or holds something that is not a string.
+        """
+        if isinstance(ids, (str, bytes)):
+            raise TypeError(f"{argument} is one string, {ids!r}; pass a list of item ids")
+        row_of = self._row_of.get
+        ids = list(ids) if isinstance(ids, Iterable) else [ids]
+        try:
+            # For every event of every call: rows begin at 1, and only ids without a row are looked at twice.
+            return [row for one in ids if (row := row_of(one)) or (not isinstance(one, str) and _refuse())]
+        except TypeError:  # from _refuse, or because it cannot be hashed
+            strange = next(one for one in ids if not isinstance(one, str))
+            raise TypeError(f"{argument} has {strange!r}, but item ids are strings") from None
+
+
+def _refuse() -> bool:
+    raise TypeError

@@ -1,0 +1,101 @@
+"""``edgerec-device`` as people call it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from toys import toys
+
+from converters.bundle_writer import with_facts
+from device_runner.child_process import child_environment
+from device_runner.cli import main
+
+ROOT = Path(__file__).parent.parent
+MODEL = ROOT / "models" / "grocery" / "model.tflite"
+HISTORY = ROOT / "tests" / "data" / "grocery-history.csv"
+PROGRAM = "from device_runner.cli import main; main()"
+
+
+def call(*arguments: object, code: int = 0) -> str:
+    """What the command prints, on stdout and stderr."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_reader_that_ends_early_is_not_an_error(more: list[str]) -> None:
+    """Issue 10, item 23: ``edgerec-device … | head`` ended in "Error: file system: Broken pipe"."""
+    command = [sys.executable, "-c", PROGRAM, "inspect", str(MODEL), *more]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=child_environment())
+    assert child.stdout and child.stderr
+    child.stdout.close()  # before anything is written
+    assert child.stderr.read() == b""
+    child.stderr.close()
+    assert child.wait() == 1
+
+
+def test_labels_and_values_of_inspect_stand_in_columns() -> None:
+    """Issue 10, item 18: "most popular1300854"."""
+    for model in (MODEL, toys()["told"], toys()["ranking"]):
+        lines = call("inspect", model).splitlines()
+        start = max(len(line.split("  ")[0]) for line in lines) + 2
+        assert all(line[start - 2 : start] == "  " and line[start] != " " for line in lines), lines
+
+
+def test_inspect_shows_both_kinds_of_bundle() -> None:
+    retrieval, ranking = call("inspect", toys()["told"]), call("inspect", toys()["ranking"])
+    assert "the last 8 events" in retrieval and "4 floats" in retrieval and "gender: F, M" in retrieval
+    assert "4 candidates" in ranking and "features (float32)" in ranking and "catalogue" not in ranking
+
+
+def test_bench_rounds_what_it_shows() -> None:
+    """Issue 10, item 18: "state load 2.58642578125"."""
+    lines = call("bench", MODEL, "--history", HISTORY, "--runs", 20).splitlines()
+    assert all(len(figure.partition(".")[2]) <= 3 for line in lines[2:] for figure in line.split(" ") if "." in figure)
+    assert all(line[11] == " " and line[12] != " " for line in lines[1:])
+
+
+def test_bench_says_how_long_a_user_waits() -> None:
+    """Issue 10, item 19."""
+    document = json.loads(call("bench", MODEL, "--history", HISTORY, "--runs", 20, "--json"))
+    cold = document["cold_start_ms"]
+    assert list(cold) == ["process", "import", "load", "first"]
+    # Python and numpy begin before the import of the runtime.
+    assert cold["process"] > cold["import"] + cold["load"] + cold["first"] + 5
+    assert "from process start to first answer" in call("bench", MODEL, "--history", HISTORY, "--runs", 20)
+
+
+def test_a_bench_of_a_model_with_a_state_times_a_step(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("item_id\ni1\ni2\n")
+    for name, stepped in (("recurrent", True), ("plain", False), ("one", True)):
+        document = json.loads(call("bench", toys()[name], "--history", tmp_path / "h.csv", "--runs", 5, "--json"))
+        assert (document["step_ms"] is not None) == stepped
+
+
+def test_a_ranking_bundle_is_refused_in_one_line() -> None:
+    for command in (["recommend", toys()["ranking"], "--history", HISTORY], ["bench", toys()["ranking"]]):
+        assert call(*command, code=1).endswith("ranking.tflite: a ranking model, not a retrieval model\n")
+
+
+def test_the_column_of_the_bundles_data_set_is_read(tmp_path: Path) -> None:
+    """Issue 10, item 23."""
+    (tmp_path / "h.csv").write_text("when,sku\n1,i3\n2,i4\n")
+    refused = call("recommend", toys()["plain"], "--history", tmp_path / "h.csv", code=1)
+    assert "no column item_id or item among when, sku" in refused
+    facts = {"dataset": {"name": "shop", "item_column": "sku"}}
+    (tmp_path / "m.tflite").write_bytes(with_facts(toys()["plain"], facts))
+    document = json.loads(call("recommend", tmp_path / "m.tflite", "--history", tmp_path / "h.csv", "--json"))
+    assert (document["events"], document["unknown"]) == (2, 0)
+    assert "step" not in call("bench", tmp_path / "m.tflite", "--history", tmp_path / "h.csv", "--runs", 3)
+
+
+def test_user_features_are_given_by_name(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("item_id\ni3\ni4\n")
+    arguments = ["recommend", toys()["told"], "--history", tmp_path / "h.csv"]
+    assert call(*arguments) != call(*arguments, "--user", "gender=F")
+    assert "'gender' is not NAME=VALUE" in call(*arguments, "--user", "gender", code=2)
+    assert "age=old is not known to the model and was skipped" in call(*arguments, "--user", "age=old")
