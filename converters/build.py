@@ -1,4 +1,4 @@
-"""From a SavedModel to flatbuffers, in a process of its own, so that a crash of the converter does not end the caller."""
+"""From a SavedModel to flatbuffers, in a process of its own: a crash of the converter does not end the caller."""
 
 from collections.abc import Sequence
 from pathlib import Path

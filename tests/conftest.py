@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+from filelock import FileLock
 
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
 from edgerec.data.sources.tables import resolve_tables
@@ -37,7 +38,15 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def purchases(shared_folder: Path) -> Path:
     """A folder with ``purchases.csv`` (household, product, time) and ``products.csv`` of 250 real households."""
-    folder = tmp_path_factory.mktemp("purchases")
+    folder = shared_folder / "purchases"
+    with FileLock(shared_folder / "purchases.lock"):
+        if not folder.exists():
+            write_purchases(folder)
+    return folder
+
+
+def write_purchases(folder: Path) -> None:
+    folder.mkdir()
     tables = resolve_tables(GroceryData(source="grocery"))
     duckdb.execute(
         f"""
@@ -49,7 +58,6 @@ def purchases(shared_folder: Path) -> Path:
     assert tables.items
     products = tables.items.place.path
     duckdb.execute(f"copy (select * from read_parquet('{products}')) to '{folder}/products.csv' (header)")
-    return folder
 
 
 def small_recipe(purchases: Path, **sections: dict[str, object]) -> Recipe:

@@ -25,7 +25,7 @@ def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
         ('[data]\nsource = "grocery"\n[trian]\nepochs = 3\n', "recipe.toml:3: trian: unknown key; did you mean train?"),
         ('[data]\nsource = "grocery"\n[train]\nepochs = "x"\n', "recipe.toml:4: train.epochs: "),
         ('[data]\nsource = "grocery"\n[model]\ndim = 10\nheads = 3\n', "dim 10 is not a multiple of heads 3"),
-        ('[data]\nsource = "grocery"\n[convert]\nschemes = ["int5"]\n', "convert.schemes.0: unknown scheme 'int5'; did you"),
+        ('[data]\nsource = "grocery"\n[convert]\nschemes = ["int5"]\n', "unknown scheme 'int5'; did you mean int8?"),
         ('[data]\nsource = "grocery"\n[model]\nencoder = "lstm"\n', ".toml:4: model.encoder: 'lstm' is unknown; known"),
         ('[data]\nsource = "grocery"\n[model]\nencoder = "gru"\nheads = 2\n', 'it goes with encoder = "sasrec"'),
         ('[data]\nsource = "grocery"\n[model]\nhidden = 9\n', 'it goes with encoder = "gru" or encoder = "lru"'),

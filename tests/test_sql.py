@@ -364,7 +364,7 @@ def test_a_run_leaves_no_password_anywhere(
             '[convert]\nschemes = ["float32"]\ntop_k = 5\n[report]\nhistories = 10\n'
         )
         run = Run(load_recipe(recipe), tmp_path / "run", Progress())
-        run.report
+        assert run.report
     finally:
         with engine.begin() as connection:
             connection.exec_driver_sql("drop table events")

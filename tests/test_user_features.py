@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import small_recipe
-from edgerec.data.source import resolve_builtin
 
 from converters.bundle_writer import with_facts
 from device_runner import BundleError, EdgeRecError, Recommender
@@ -20,11 +19,14 @@ from device_runner.cli import main as device
 from device_runner.user_features import UserFeature, user_rows
 from edgerec.cli.main import main as workstation
 from edgerec.data.feature_encoding import fit_feature
+from edgerec.data.sources.tables import resolve_tables
 from edgerec.data.user_feature_rows import MIN_USERS, encode_users, fit_user_features, users_of
 from edgerec.evaluation.device import evaluate_bundle
+from edgerec.evaluation.ranking import Evaluation
 from edgerec.pipeline import Run
 from edgerec.progress import Progress
-from edgerec.recipe import Data, Recipe
+from edgerec.recipe import Recipe
+from edgerec.recipe.data import GroceryData
 from edgerec.recommenders import SequenceRecommender
 from edgerec.training.batches import WITHOUT_FEATURES, training_batches
 
@@ -149,10 +151,10 @@ def test_a_recipe_leaves_place_for_the_history() -> None:
 def told_run(request: pytest.FixtureRequest, purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run over real households: the model may be told income, size, and a number (which says nothing)."""
     folder = tmp_path_factory.mktemp("told")
-    users = resolve_builtin(Data(source="grocery")).users
+    users = resolve_tables(GroceryData(source="grocery")).users
     assert users
     duckdb.execute(
-        f"copy (select *, cast(household_id as int) as number from read_parquet('{users.path}')) "
+        f"copy (select *, cast(household_id as int) as number from read_parquet('{users.place.path}')) "
         f"to '{folder}/households.csv' (header)"
     )
     sections = {

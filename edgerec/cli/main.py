@@ -1,5 +1,5 @@
-"""``edgerec``: a thin skin over the stages. Everything heavy is imported inside the commands, so that ``--help`` is quick
-and a device install can say which extra is missing.
+"""``edgerec``: a thin skin over the stages. Everything heavy is imported inside the commands, so that ``--help`` is
+quick and a device install can say which extra is missing.
 """
 
 import click

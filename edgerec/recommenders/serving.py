@@ -32,7 +32,8 @@ class ServedRecommender:
         self.contract = contract
         self.tables = (Table("item_table", tuple(recommender.item_table.embeddings.shape)),)
         self.module = tf.Module()
-        self.module.tracked = [recommender.network, recommender.serving]
+        # The weights alone: with the layers, Keras would trace each of them for training as well.
+        self.module.weights = recommender.network.weights
         history = tf.TensorSpec([1, contract.max_history], tf.int32, name="history")
         excluded = tf.TensorSpec([1, contract.max_exclude], tf.int32, name="exclude")
         self.signatures: dict[str, Any] = {"recommend": tf.function(self._recommend, [history, excluded])}

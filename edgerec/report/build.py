@@ -21,7 +21,8 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
 
 def render_html(report: dict[str, Any]) -> str:
     """The report as one HTML page without scripts, and without links to anything outside itself."""
-    return _render("page.html", report, autoescape=True, plots=render_plots(report))
+    page = _render("page.html", report, autoescape=True, plots=render_plots(report))
+    return page.replace(" %", "\u00a0%")  # no line break between a figure and its unit
 
 
 def render_plots(report: dict[str, Any]) -> dict[str, str]:
@@ -32,8 +33,6 @@ def render_plots(report: dict[str, Any]) -> dict[str, str]:
         "latency": plots.latency(report),
         "curves": plots.learning_curves(report),
     }
-    page = _render("page.html", report, autoescape=True, plots=drawn)
-    return page.replace(" %", "\u00a0%")  # no line break between a figure and its unit
 
 
 def render_card(report: dict[str, Any]) -> str:

@@ -87,7 +87,7 @@ class Workers:
 
     @classmethod
     def alone(cls) -> "Workers":
-        """This process is the only worker."""
+        """The only worker: no other process takes part."""
         return cls(Place(0, 1), tf.distribute.get_strategy())
 
     @classmethod
@@ -122,7 +122,7 @@ class Workers:
         self.total(np.zeros(1))
 
     def agree(self, fingerprint: str, what: str) -> None:
-        """Check that all workers have the same ``fingerprint`` (hexadecimal); every worker learns of a difference.
+        """Check that all workers have the same ``fingerprint`` (hexadecimal); all of them learn of a difference.
 
         Raises:
             ClusterError: they differ; the message begins with ``what``.
@@ -136,7 +136,7 @@ class Workers:
             raise ClusterError(f"{what}: worker {', '.join(others)} and the chief (worker 0) differ")
 
     def share(self, lines: Any) -> Any:
-        """This worker's part of an array or list that all workers have: every ``count``-th entry."""
+        """The part for this worker of an array or list that all workers have: every ``count``-th entry."""
         return lines[self.index :: self.count]
 
     def _all_reduced(self, values: tf.Tensor) -> tf.Tensor:

@@ -43,7 +43,7 @@ class Objective(Protocol):
         """All batches of an epoch, counted from 1. Their number may vary by a few from epoch to epoch."""
 
     def tensors(self, batch: Any) -> tuple[tf.Tensor, ...]:
-        """This worker's share of a batch, as ``signature`` says."""
+        """The share of a batch that is for this worker, as ``signature`` says."""
 
     def loss(self, *tensors: tf.Tensor) -> tf.Tensor:
         """The loss of a share, so scaled that the shares of all workers sum to the batch's. Traced into a graph."""

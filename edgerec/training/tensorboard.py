@@ -15,7 +15,7 @@ METADATA = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, 
 class ScalarLog:
     """Figures by epoch, in an event file in ``folder``.
 
-    A resumed fit writes the log anew, beginning with the epochs of ``curve``, so that no epoch is missing or there twice.
+    A resumed fit writes the log anew, beginning with the epochs of ``curve``: none is missing and none is there twice.
     """
 
     def __init__(self, folder: Path, curve: Iterable[Mapping[str, float]]) -> None:

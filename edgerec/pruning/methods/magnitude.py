@@ -1,5 +1,5 @@
-"""Magnitude pruning during fine-tuning (Zhu & Gupta 2017), by tensorflow-model-optimization: the smallest weights become
-zero. The shapes stay, so zeros make the compressed file smaller and nothing else.
+"""Magnitude pruning during fine-tuning (Zhu & Gupta 2017), by tensorflow-model-optimization: the smallest weights
+become zero. The shapes stay, so zeros make the compressed file smaller and nothing else.
 """
 
 from collections.abc import Callable, Sequence
