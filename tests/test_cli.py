@@ -130,7 +130,7 @@ def test_bad_input_gives_one_clear_line(tmp_path: Path, bundle: Path, case: str)
     assert "Traceback" not in result.output
     left = [p.name for p in (tmp_path / "out").rglob("*")] if (tmp_path / "out").exists() else []
     assert set(left) <= {"rejected.csv", "dataset", "dataset.json", "interactions.parquet", "items.parquet",
-                         "users.parquet", "features.json", "made-from.json"}  # fmt: skip
+                         "users.parquet", "features.json", "made-from.json", ".lock"}  # fmt: skip
     assert ("dataset" in left) == (case == "no split")
 
 
@@ -148,10 +148,11 @@ def test_evaluate_gives_the_same_figures_as_the_report(small_run: Run) -> None:
         assert document["split_fingerprint"] == report["dataset"]["split_fingerprint"]
 
 
-def test_the_stages_can_be_called_by_name(small_run: Run, tmp_path: Path) -> None:
+def test_the_stages_can_be_called_by_name(small_run: Run, run_copy: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     sections = json.loads(small_run.recipe.model_dump_json(exclude_none=True))
     lines = []
+    lines.append(f'kind = "{sections.pop("kind")}"')
     for name, section in sections.items():
         lines.append(f"[{name}]")
         for key, value in section.items():
@@ -164,10 +165,10 @@ def test_the_stages_can_be_called_by_name(small_run: Run, tmp_path: Path) -> Non
             lines.append(f"{key} = {text}")
     recipe.write_text("\n".join(lines))
     for stage in (["data", "prepare"], ["train"], ["prune"], ["convert"], ["report"], ["run"]):
-        result = call(workstation, *stage, recipe, "--out", small_run.folder, "--json")
+        result = call(workstation, *stage, recipe, "--out", run_copy, "--json")
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout)
-        assert call(workstation, *stage, recipe, "--out", small_run.folder).exit_code == 0
+        assert call(workstation, *stage, recipe, "--out", run_copy).exit_code == 0
 
 
 def test_an_interrupted_preparation_leaves_nothing(purchases: Path, tmp_path: Path, monkeypatch) -> None:
@@ -178,8 +179,8 @@ def test_an_interrupted_preparation_leaves_nothing(purchases: Path, tmp_path: Pa
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgerec.data.prepare._split", stop)
+    monkeypatch.setattr("edgerec.data.prepare.split_rows", stop)
     with pytest.raises(KeyboardInterrupt):
         _ = Run(small_recipe(purchases), tmp_path / "run", Progress()).dataset
-    assert list((tmp_path / "run").iterdir()) == []
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     shutil.rmtree(tmp_path / "run")

@@ -25,6 +25,7 @@ LAYERS = [
     {"edgerec.report", "edgerec.gate"},
     {"edgerec.stages"},
     {"edgerec.pipeline"},
+    {"edgerec.api"},
     {"edgerec.cli"},
 ]
 

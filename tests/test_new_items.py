@@ -17,6 +17,7 @@ from edgerec.pipeline import Run
 from edgerec.progress import Progress
 from edgerec.recipe import load_recipe
 from edgerec.recommenders import SequenceRecommender
+from edgerec.stages.new_items import NewItems
 
 FEATURES = ["department", "product_category"]
 NEW = 3
@@ -89,7 +90,7 @@ def test_quality_is_that_of_the_data_sets_own_items(longer_run: Run) -> None:
     evaluation = evaluate_bundle(Recommender.load(longer_run.bundles["unpruned-float32"]), targets, dataset)
     assert evaluation.top.max() <= dataset.items
     trained = SequenceRecommender.load(longer_run.trained)
-    scores = np.array(trained.score(trained.read(targets, dataset)))
+    scores = np.array(trained.score(trained.inputs_of(targets, dataset)))
     scores[:, 0] = -np.inf
     for line, history in zip(scores, targets.histories, strict=True):
         line[history] = -np.inf
@@ -126,11 +127,11 @@ def test_a_table_that_does_not_do_is_told_before_anything_is_trained(purchases: 
             _ = run.bundles
     assert not (run.folder / "trained").exists()
     known.head(4).to_csv(path, index=False)
-    assert run.new_items is None  # all are in the catalogue by now, which is no mistake
+    assert NewItems(run.stages.prepared.workspace, run.stages.prepared).table is None  # all are in the catalogue by now, which is no mistake
     lines = known.head(5).assign(product_id=["a", None, "a", "", "bare"])
     lines.loc[4, FEATURES] = "never heard of"
     lines.to_csv(path, index=False)
-    assert list(Run(run.recipe, run.folder, Progress()).new_items["item_id"]) == ["a"]
+    assert list(NewItems(run.stages.prepared.workspace, run.stages.prepared).table["item_id"]) == ["a"]
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from conftest import small_recipe
 from converters.bundle_writer import with_facts
 from device_runner import BundleError, EdgeRecError, Recommender
 from device_runner.backends import installed_backends
-from device_runner.bundle import Contract, _user_features
+from device_runner.bundle import _user_features
+from device_runner.contract import Retrieval
 from device_runner.cli import main as device
 from device_runner.user_features import UserFeature, user_rows
 from edgerec.cli.main import main as workstation
@@ -128,7 +129,7 @@ def test_windows_begin_with_the_users_features_which_are_no_targets() -> None:
 
 
 def test_a_manifest_with_malformed_features_is_refused() -> None:
-    contract = Contract(max_history=4, max_exclude=4, top_k=2, items=3)
+    contract = Retrieval(max_history=4, max_exclude=4, top_k=2, items=3)
     good = {"name": "age", "first": 4, "values": [], "edges": [1.0]}
     assert _user_features({"user_features": [good]}, contract, Path("m"))[0].rows == 2
     bad_edges = [{**good, "edges": edges} for edges in (["x"], [float("nan"), 1.0], [2.0, 1.0])]
@@ -189,9 +190,9 @@ def test_a_bundle_can_be_told_who_the_user_is(told_run: Run) -> None:
     assert recommender.recommend([]).source == "popularity"
     # The features keep their place before a history that is too long.
     long = bundle.items[1:60]
-    read = recommender.read(recommender.rows(long), person)
+    read = recommender.input_rows(recommender.rows(long), person)
     assert read[:2] == [income.first, size.first + 1] and len(read) == bundle.contract.max_history
-    assert number.rows > 2 and recommender.read([], {"number": 1e9}) == [number.first + number.rows - 1]
+    assert number.rows > 2 and recommender.input_rows([], {"number": 1e9}) == [number.first + number.rows - 1]
     assert any(case["history"][0] > bundle.contract.items for case in bundle.golden())
 
 
@@ -201,11 +202,11 @@ def test_keras_model_and_bundle_are_told_the_same(told_run: Run) -> None:
     targets = dataset.targets("test")
     keras = SequenceRecommender.load(told_run.pruned)
     recommender = Recommender.load(told_run.bundles["float32"])
-    read = keras.read(targets, dataset)
+    read = keras.inputs_of(targets, dataset)
     assert any(rows[0] > dataset.items for rows in read)
     users = users_of(keras.user_features, dataset.user_table.iloc[targets.users])
     for rows, history, user in zip(read, targets.histories, users, strict=True):
-        assert recommender.read(history.tolist(), user) == rows.tolist()
+        assert recommender.input_rows(history.tolist(), user) == rows.tolist()
     expected = keras.score(read[:20])
     assert expected.shape[1] == dataset.items + 1
     found = np.stack([recommender.item_scores(rows.tolist()) for rows in read[:20]])

@@ -1,10 +1,14 @@
 """Tables -> data set."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import device_runner
+from edgerec.artifact import stamp_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.prepare import prepare_into
 from edgerec.data.sources.tables import source_fingerprint
@@ -36,6 +40,18 @@ class Prepare(Stage):
 
     def make(self, into: Path) -> None:
         prepare_into(self.recipe, into, self.workspace.progress.say)
+
+    @contextmanager
+    def to_look_at(self) -> Iterator[Dataset]:
+        """The data set as it is, without the checks of ``dataset``. If the folder has another one, that is left alone,
+        and this one is prepared in a temporary folder.
+        """
+        if self.is_current() or not stamp_of(self.folder):
+            yield Dataset.load(self.made())
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            prepare_into(self.recipe, Path(scratch), self.workspace.progress.say)
+            yield Dataset.load(Path(scratch))
 
     @cached_property
     def dataset(self) -> Dataset:
