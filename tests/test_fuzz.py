@@ -42,7 +42,7 @@ def attempt(text: bytes, folder: Path) -> Dataset | None:
     try:
         prepare(Recipe.model_validate({"data": recipe}), folder / "d", "key", lambda said: None)
     except EdgeRecError as error:
-        assert str(error).startswith((str(folder), "no interaction is left"))
+        assert str(error).startswith((str(folder), "no interaction is left", "nothing to rank"))
         assert "\n" not in str(error)
         assert {p.name for p in folder.iterdir()} <= {"t.csv", "rejected.csv"}
         return None
@@ -83,6 +83,6 @@ def test_any_bytes_at_all_are_read_or_told(tmp_path_factory, text: bytes) -> Non
 
 
 def test_one_user_is_enough_to_prepare(tmp_path: Path) -> None:
-    dataset = attempt(b"user_id,item_id,t\nu,a,1\nu,b,2\nu,c,3\n", tmp_path)
+    dataset = attempt(b"user_id,item_id,t\nu,a,1\nu,b,2\nu,c,3\nu,d,4\n", tmp_path)
     assert dataset is not None
-    assert (dataset.users, dataset.items) == (1, 1)
+    assert (dataset.users, dataset.items) == (1, 2)

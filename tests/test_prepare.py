@@ -24,17 +24,17 @@ def write(path: Path, text: str) -> Path:
 
 
 ROWS = "user_id,item_id,t\n" + "".join(f"{u},{i},{t}\n" for u, i, t in [
-    ("a", "01", 5), ("a", "02", 3), ("a", "03", 4), ("b", "02", 1), ("b", "01", 1), ("b", "03", 9), ("c", "02", 2),
+    ("a", "01", 5), ("a", "02", 3), ("a", "03", 4), ("b", "02", 1), ("b", "01", 1), ("b", "03", 9), ("c", "02", 2), ("d", "03", 1),
 ])  # fmt: skip
 
 
 def test_events_are_ordered_by_time_then_file_and_split_leave_one_out(tmp_path: Path) -> None:
     dataset = dataset_of(write(tmp_path / "t.csv", ROWS), tmp_path / "d")
-    assert dataset.user_ids == ["a", "b", "c"]
-    # Only 02 is trained on: the other events of a (03, 01) and b (01, 03) are validation and test, and so cold.
-    assert list(dataset.item_table["item_id"]) == ["02"]
-    assert list(dataset.events) == [1, 0, 0, 1, 0, 0, 1]
-    assert list(dataset.parts) == [0, 1, 2, 0, 1, 2, 0]
+    assert dataset.user_ids == ["a", "b", "c", "d"]
+    # 01 is not trained on: the other events of a (03, 01) and b (01, 03) are validation and test.
+    assert list(dataset.item_table["item_id"]) == ["02", "03"]
+    assert list(dataset.events) == [1, 2, 0, 1, 0, 2, 1, 2]
+    assert list(dataset.parts) == [0, 1, 2, 0, 1, 2, 0, 0]
 
 
 def test_rows_follow_training_popularity_and_ties_the_id(small_run) -> None:
@@ -94,11 +94,13 @@ def test_ids_stay_texts_byte_for_byte(tmp_path: Path) -> None:
 def test_dates_are_read_with_their_offset(tmp_path: Path) -> None:
     table = write(
         tmp_path / "t.csv",
-        "user_id,item_id,t\nu,late,2020-01-01T12:00:00+00:00\nu,early,2020-01-01T12:00:00+02:00\nu,first,2020-01-01\n",
+        "user_id,item_id,t\nu,late,2020-01-01T12:00:00+00:00\nu,early,2020-01-01T12:00:00+02:00\nu,first,2020-01-01\n"
+        "u,0,2019-12-31\n",
     )
     dataset = dataset_of(table, tmp_path / "d")
-    assert list(dataset.item_table["item_id"]) == ["first"]
-    assert list(dataset.parts) == [0, 1, 2]
+    assert list(dataset.item_table["item_id"]) == ["0", "first"]
+    assert list(dataset.parts) == [0, 0, 1, 2]
+    assert np.diff(dataset.times).tolist() == [hours * 3600 * 1_000_000 for hours in (24, 10, 2)]
 
 
 def test_bad_rows_are_written_with_line_and_reason(tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_columns_called_id_or_title_are_features_like_others(tmp_path: Path) -> 
     dataset = dataset_of(
         write(tmp_path / "t.csv", ROWS), tmp_path / "d", items={"path": str(table), "id": "sku", "title": "name"}
     )
-    (line,) = dataset.item_table.to_dict("records")
+    line, _ = dataset.item_table.to_dict("records")
     assert (line["title"], line["id"], line["feature_title"]) == ("Two", "x", "y")
 
 

@@ -80,6 +80,7 @@ def test_nothing_learned_from_training_changes_with_the_held_out_rows(tmp_path_f
 
     def learned(name: str, rows: list[tuple[str, str, int]]) -> tuple[object, ...]:
         (folder / name).mkdir()
+        rows = [("e", "u", 1), ("e", "v", 2), *rows]  # two events only train: there are two items to rank
         pd.DataFrame(rows, columns=["user_id", "item_id", "t"]).to_csv(folder / name / "t.csv", index=False)
         data = {"path": str(folder / name / "t.csv"), "columns": {"time": "t"}, "min_user_events": 1, "repeats": "all"}
         dataset = prepared(Recipe.model_validate({"data": {**data, **tables}}), folder / name / "d")

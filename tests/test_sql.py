@@ -261,7 +261,7 @@ def test_a_wrong_password_is_told_without_it(kind: str, request: pytest.FixtureR
     [
         ("${NO_SUCH_VARIABLE}", "the environment variable NO_SUCH_VARIABLE is not set"),
         ("mysql://u:${NO_SUCH_VARIABLE}@h/d", "the environment variable NO_SUCH_VARIABLE is not set"),
-        ("shop.db", "data.url: shop.db: not the URL of a database"),
+        ("shop.db", "data.url: not the URL of a database"),
         ("paradox://u:hush@h/d", "paradox://u:***@h/d: SQLAlchemy knows no database 'paradox'"),
         ("sqlite:////nowhere/shop.db", "no such file: /nowhere/shop.db"),
         ("oracle+oracledb://u:hush@h/d", "its driver is not installed (no module oracledb)"),

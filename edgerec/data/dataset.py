@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -124,8 +124,9 @@ class Dataset:
     def targets(self, part: Part) -> "Targets":
         """Each user's first event in ``part``, with the history before it.
 
-        Under leave-one-out that is the user's only event there. Users without a known event before it are left out:
-        the device shows them what is popular (``dataset.json`` counts them as cold).
+        Under leave-one-out that is the user's only event there; under last-basket all of the user's events there are
+        targets too (``Targets.baskets``). Users without a known event before it are left out: the device shows them
+        what is popular (``dataset.json`` counts them as cold).
         """
         code = VALIDATION if part == "validation" else TEST
         here = self.parts == code
@@ -137,18 +138,34 @@ class Dataset:
         histories = [self.events[self.offsets[u] : p] for u, p in zip(users, positions, strict=True)]
         histories = [h[h > 0] for h in histories]
         warm = np.array([len(h) > 0 for h in histories], bool)
-        return Targets(users[warm], [h for h in histories if len(h)], self.events[positions][warm])
+        targets = Targets(users[warm], [h for h in histories if len(h)], self.events[positions][warm])
+        if self.info.get("split") != "last-basket":
+            return targets
+        return replace(targets, baskets=self._baskets(users[warm], positions[warm], code))
+
+    def _baskets(self, users: np.ndarray, starts: np.ndarray, part: int) -> list[np.ndarray]:
+        """The rows of each user's events in ``part``, which begin at ``starts``."""
+        lasts = self.offsets[users + 1]
+        return [self.events[s:e][self.parts[s:e] == part] for s, e in zip(starts, lasts, strict=True)]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is to be predicted: ``users`` int [n], ``histories`` n arrays of item rows, ``items`` int32 [n]
-    (0: a cold item, which no model can hit and every model is charged for).
+    """What is to be predicted, for n users.
+
+    Attributes:
+        users: int [n].
+        histories: n arrays of item rows, oldest first.
+        items: int32 [n], the first target of each; 0 is a cold item, which no model can hit and every model is charged
+            for.
+        baskets: n arrays int32 of all the targets of each, in the order of the events, with 0 for each cold item; the
+            first is that of ``items``. ``None`` unless the split is last-basket.
     """
 
     users: np.ndarray
     histories: list[np.ndarray]
     items: np.ndarray
+    baskets: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -156,7 +173,8 @@ class Targets:
     def sample(self, count: int, seed: int) -> "Targets":
         """``count`` of them, drawn without replacement, in their order."""
         chosen = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
-        return Targets(self.users[chosen], [self.histories[i] for i in chosen], self.items[chosen])
+        baskets = None if self.baskets is None else [self.baskets[i] for i in chosen]
+        return Targets(self.users[chosen], [self.histories[i] for i in chosen], self.items[chosen], baskets)
 
 
 def read_events(folder: Path, columns: Sequence[str]) -> Iterator[tuple[np.ndarray, ...]]:

@@ -1,5 +1,6 @@
 """What is in a Dataset, for people and programs."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ QUANTILES = (0, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Counts, density, history lengths, popularity skew, time range, ties and features, ready for JSON."""
+    """Counts, the funnel from rows read to events kept, density, history lengths, popularity skew, time range, ties and
+    features, ready for JSON.
+    """
     lengths = np.diff(dataset.offsets)
     times = dataset.times
     popularity = np.sort(dataset.popularity[1:])[::-1]
@@ -31,7 +34,6 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         },
         "targets": {part: len(dataset.targets(part)) for part in ("validation", "test")},
         "time_range": _time_range(times, dataset.info["time_unit"]),
-        "ties": _ties(times, dataset.offsets),
         "features": {
             of: {
                 feature.name: {
@@ -57,9 +59,30 @@ def _time_range(times: np.ndarray, unit: str | None) -> list[Any] | None:
     return [str(np.datetime64(t, unit)) for t in (first, last)] if unit else [first, last]
 
 
-def _ties(times: np.ndarray, offsets: np.ndarray) -> float:
-    """Share of events with the same user and time as the event before them: their order is the file's."""
-    same = times[1:] == times[:-1]
-    inside = np.ones(len(same), bool)
-    inside[offsets[1:-1] - 1] = False
-    return float((same & inside).sum() / max(1, len(times)))
+def describe_lines(description: dict[str, Any]) -> list[str]:
+    """A description as lines for people: a name and its value in each, numbers in plain decimals."""
+    lines = [f"{name:<20}{_shown(value)}" for name, value in description.items() if name not in ("features", "source")]
+    for source in description.get("source", []):
+        place = ", ".join(f"{key} {value}" for key, value in source.items() if key != "table" and value is not None)
+        lines.append(f"{source['table'] + ' from':<20}{place}")
+    for of, features in description["features"].items():
+        lines += [f"{of}: {name:<20}{_shown(facts)}" for name, facts in features.items()]
+    return lines
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        parts = (f"{key} ({_shown(v)})" if isinstance(v, dict) else f"{key} {_shown(v)}" for key, v in value.items())
+        return ", ".join(parts) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    if isinstance(value, float):
+        return _plain(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _plain(number: float) -> str:
+    """A number with two decimals, or three significant digits if that is more, never with an exponent."""
+    decimals = max(2, 2 - math.floor(math.log10(abs(number)))) if number and math.isfinite(number) else 0
+    text = f"{number:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

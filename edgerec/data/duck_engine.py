@@ -8,6 +8,7 @@ import duckdb
 from edgerec.data.engine import NO_COLUMN, ColumnMap, ColumnSql, as_records, number_as_text, staged_columns
 from edgerec.data.sources.parquet import ParquetTable
 from edgerec.data.sources.table import printable
+from edgerec.data.sources.uri import UriTable
 from edgerec.errors import DataError
 
 
@@ -25,7 +26,9 @@ class DuckEngine:
     def close(self) -> None:
         self._connection.close()
 
-    def load(self, name: str, table: ParquetTable, columns: ColumnMap) -> None:
+    def load(self, name: str, table: ParquetTable | UriTable, columns: ColumnMap) -> None:
+        if isinstance(table, UriTable):
+            raise DataError(f'{table.uri}: only Spark reads a URI: set data.engine = "spark"')
         files = ", ".join(map(_literal, table.files))
         scan = f"read_parquet([{files}], union_by_name = true, hive_partitioning = false)"
         types = {str(column): str(kind) for column, kind, *_ in self.rows(f"describe select * from {scan}")}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from edgerec.data.sources.parquet import ParquetTable
+from edgerec.data.sources.uri import UriTable
 
 # Target column -> column of the table; ``None`` where the table has none: the target is NULL then.
 ColumnMap = Mapping[str, str | None]
@@ -21,8 +22,8 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free what the engine holds. Its tables cannot be used any more."""
 
-    def load(self, name: str, table: ParquetTable, columns: ColumnMap) -> None:
-        """Let ``name`` stand for a Parquet table, read by the engine itself.
+    def load(self, name: str, table: ParquetTable | UriTable, columns: ColumnMap) -> None:
+        """Let ``name`` stand for a table that the engine reads itself; only Spark reads a ``UriTable``.
 
         Its columns are ``line`` (bigint, number of the row from 1, in file order), ``problem`` and ``problem_text``
         (text, NULL for good rows), and the targets of ``columns`` as text. Numbers without a fraction are whole
@@ -59,11 +60,19 @@ class Engine(Protocol):
 
 
 class ColumnSql(NamedTuple):
-    """SQL that reads a column as text: the text, when it cannot be one (``None``: never), and what to show then."""
+    """SQL that reads a column as text.
+
+    Attributes:
+        text: the text.
+        broken: whether it cannot be read, SQL boolean; ``None``: it always can.
+        shown: what to show then, SQL text.
+        reason: what to say then; default: that the column is not UTF-8.
+    """
 
     text: str
     broken: str | None = None
     shown: str = ""
+    reason: str | None = None
 
 
 def number_as_text(column: str, plain: str, may_be_nan: bool) -> ColumnSql:
@@ -77,7 +86,9 @@ def number_as_text(column: str, plain: str, may_be_nan: bool) -> ColumnSql:
 def as_records(columns: Mapping[str, ColumnSql]) -> str:
     """The select list behind ``line``: ``problem``, ``problem_text`` and the columns, a target each."""
     broken = {target: column for target, column in columns.items() if column.broken}
-    reasons = " ".join(f"when {column.broken} then '{target} is not UTF-8'" for target, column in broken.items())
+    reasons = " ".join(
+        f"when {column.broken} then '{column.reason or f'{target} is not UTF-8'}'" for target, column in broken.items()
+    )
     shown = " ".join(f"when {column.broken} then {column.shown}" for column in broken.values())
     problem, text = (f"case {cases} end" if cases else "cast(NULL as string)" for cases in (reasons, shown))
     texts = ", ".join(f"{column.text} as {target}" for target, column in columns.items())

@@ -10,7 +10,7 @@ from edgerec.data.feature_encoding import Feature, fit_feature, guess_kind
 from edgerec.data.rejected import Rejected
 from edgerec.data.sources.feature_table import ID, read_feature_table
 from edgerec.data.sources.places import FeatureSource
-from edgerec.data.sources.table import Say
+from edgerec.data.sources.table import Say, shown_names
 from edgerec.errors import DataError
 from edgerec.recipe.data import FeatureTable
 
@@ -43,7 +43,10 @@ def join_feature_table(
     _replace(path, joined)
     # Every item has a training event. Users without one are left out: nothing can be learned from them.
     known = joined[joined["trained"]] if "trained" in joined else joined
-    return [_learned(known[name], source.settings).to_json() for name in features]
+    learned = [_learned(known[name], source.settings) for name in features]
+    if empty := [feature.name for feature in learned if feature.missing == 1]:
+        say(f"warning: {section}: no training row has a value in {shown_names(empty)}; name it in {section}.ignore")
+    return [feature.to_json() for feature in learned]
 
 
 def _feature_names(table: pd.DataFrame, settings: FeatureTable, section: str) -> list[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from edgerec.data.dataset import ITEM_COLUMNS, USER_COLUMNS
 from edgerec.data.engine import Engine
+from edgerec.errors import DataError
 
 
 def number_rows(engine: Engine, folder: Path) -> dict[str, int]:
@@ -33,6 +34,11 @@ def number_rows(engine: Engine, folder: Path) -> dict[str, int]:
         from (select user_id, count(*) as n, min(part) as first_part from split group by user_id) as counted
         """,
     )
+    if engine.count("items") < 2:
+        raise DataError(
+            "nothing to rank: fewer than two items have a training event; a recommender needs more items, or lower "
+            "data.min_user_events and data.min_item_users"
+        )
     engine.write(f"select {', '.join(ITEM_COLUMNS)} from items order by item_row", folder / "items.parquet")
     engine.write(f"select {', '.join(USER_COLUMNS)} from users order by user_row", folder / "users.parquet")
     engine.write(

@@ -19,12 +19,16 @@ from edgerec.data.sources.parquet import ParquetTable
 from edgerec.data.sources.places import Tables
 from edgerec.data.sources.table import Say, Table, require_columns
 from edgerec.data.sources.tables import open_table, resolve_tables
+from edgerec.data.sources.uri import UriTable
 from edgerec.data.splits import cut_by_time, split_rows
 from edgerec.data.summary import summarise
 from edgerec.data.text_parquet import write_texts
 from edgerec.errors import DataError
 from edgerec.recipe import Recipe
 from edgerec.recipe.data import DataSection
+
+# Above this share of events whose order only the file tells, the user is warned.
+MANY_TIES = 0.2
 
 
 def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
@@ -53,8 +57,8 @@ def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
     data = recipe.data
     tables = resolve_tables(data)
     table = open_table(tables.interactions)
-    columns = _mapped_columns(tables, table, data)
-    with _disk_errors(new), Rejected(new / "rejected.csv") as rejected:
+    columns = _mapped_columns(tables, table, recipe)
+    with _disk_errors(folder), new_folder(folder, made_from) as new, Rejected(new / "rejected.csv") as rejected:
         say(f"reading {Path(table.name).name}")
         with _running_engine(data, new / "scratch") as engine:
             _load(engine, table, columns, new / "scratch", say)
@@ -86,6 +90,7 @@ def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
         }
         write_file(new / "features.json", json.dumps(features, indent=1, ensure_ascii=False) + "\n")
         info = summarise(recipe, tables, new, funnel) | found
+        _warn_of_ties(info["ties"], recipe, say)
         write_file(new / "dataset.json", json.dumps(info, indent=2, ensure_ascii=False) + "\n")
     say(
         f"{info['users']:,} users, {info['items']:,} items, {info['interactions']:,} interactions, "
@@ -93,13 +98,26 @@ def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
     )
 
 
-def _mapped_columns(tables: Tables, table: Table, data: DataSection) -> dict[str, str | None]:
+def _mapped_columns(tables: Tables, table: Table, recipe: Recipe) -> dict[str, str | None]:
     """The preparation's columns -> the table's."""
     names = tables.columns
     require_columns(table, {f"data.columns.{key}": name for key, name in names.model_dump().items()})
-    if data.min_value is not None and names.value is None:
+    if recipe.data.min_value is not None and names.value is None:
         raise DataError("data.min_value needs data.columns.value, the column to compare")
+    if recipe.split.kind != "leave-one-out" and names.time is None:
+        raise DataError(f'split.kind = "{recipe.split.kind}" needs times: name their column with data.columns.time')
     return {"user_id": names.user, "item_id": names.item, "time": names.time, "value": names.value}
+
+
+def _warn_of_ties(ties: float | None, recipe: Recipe, say: Say) -> None:
+    if ties is not None and ties > MANY_TIES:
+        message = (
+            f"warning: {100 * ties:.0f} % of events share user and time with the event before them; "
+            "their order is the file's"
+        )
+        if recipe.split.kind == "leave-one-out":
+            message += '. split.kind = "last-basket" holds out all events of a user\'s last time instead of one of them'
+        say(message)
 
 
 @contextmanager
@@ -135,7 +153,9 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 def _load(engine: Engine, table: Table, columns: dict[str, str | None], scratch: Path, say: Say) -> None:
     """Let ``raw`` stand for the interactions: Parquet as it is, everything else by way of a file of texts."""
-    if isinstance(table, ParquetTable):
+    if isinstance(table, ParquetTable | UriTable):
+        if table.place(1)[1] is None:
+            say(f"{table.name}: read by Spark itself: rejected rows will have no line numbers")
         engine.load("raw", table, columns)
         return
     mapped = {target: source for target, source in columns.items() if source is not None}

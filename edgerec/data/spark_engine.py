@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgerec.data.engine import NO_COLUMN, ColumnMap, ColumnSql, as_records, number_as_text, staged_columns
 from edgerec.data.sources.parquet import ParquetTable
-from edgerec.data.sources.table import printable
-from edgerec.errors import DataError, MissingExtraError
+from edgerec.data.sources.uri import BROKEN, UriTable
+from edgerec.data.spark_session import spark_says, spark_session
+from edgerec.errors import DataError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -25,39 +26,32 @@ class SparkEngine:
     """
 
     def __init__(self, scratch: Path, master: str | None = None) -> None:
-        try:
-            from pyspark.sql import SparkSession
-        except ModuleNotFoundError as error:
-            raise MissingExtraError('[data] engine = "spark"', "spark", error.name) from None
-        builder = SparkSession.builder.appName("edgerec").config("spark.sql.session.timeZone", "UTC")
-        builder = builder.config("spark.ui.enabled", "false").config("spark.log.level", "ERROR")
-        if master is not None:
-            builder = builder.master(master)
-            if master.startswith("local"):
-                # By default Spark picks an outer address, and hangs where that is firewalled.
-                for address in ("spark.driver.host", "spark.driver.bindAddress"):
-                    builder = builder.config(address, "127.0.0.1")
-        try:
-            self._session = builder.getOrCreate()
-        except Exception as error:  # py4j wraps what Java says
-            raise DataError(f"Spark does not start: {_first_line(error)}; is Java installed?") from None
+        self._session = spark_session(master)
         self._scratch = scratch
         self._saves = 0
 
     def close(self) -> None:
         self._session.catalog.clearCache()
 
-    def load(self, name: str, table: ParquetTable, columns: ColumnMap) -> None:
-        frame = self._read(table.files)
+    def load(self, name: str, table: ParquetTable | UriTable, columns: ColumnMap) -> None:
+        frame = table.frame() if isinstance(table, UriTable) else self._files(table)
         types = dict(frame.dtypes)
         found = {
             target: _as_text(_quoted(source), types[source], target) if source else NO_COLUMN
             for target, source in columns.items()
         }
-        frame.select("*", "_metadata.file_path", "_metadata.row_index").createOrReplaceTempView(f"{name}_file")
+        if BROKEN in types and BROKEN not in table.columns:
+            found[next(iter(found))] = found[next(iter(found))]._replace(
+                broken=f"{BROKEN} is not null", shown=BROKEN, reason="more or fewer values than columns"
+            )
+        frame.createOrReplaceTempView(f"{name}_file")
         # An order by over everything sorts on one executor; the number is needed to keep the file's order.
-        number = "row_number() over (order by file_path, row_index)"
+        number = "row_number() over (order by file_path, place, number)"
         self.save(name, f"select {number} as line, {as_records(found)} from {name}_file")
+
+    def _files(self, table: ParquetTable) -> "DataFrame":
+        frame = self._read(table.files)
+        return frame.selectExpr("*", "_metadata.file_path", "0 as place", "_metadata.row_index as number")
 
     def attach(self, name: str, path: Path, columns: ColumnMap) -> None:
         self._read([path]).createOrReplaceTempView(f"{name}_file")
@@ -102,7 +96,7 @@ class SparkEngine:
         try:
             return call()
         except Exception as error:  # py4j wraps what Java says
-            raise DataError(f"preparation stopped: Spark: {_first_line(error)}") from None
+            raise DataError(f"preparation stopped: Spark: {spark_says(error)}") from None
 
 
 def _as_text(column: str, kind: str, target: str) -> ColumnSql:
@@ -122,7 +116,3 @@ def _quoted(name: str) -> str:
 
 def _uri(path: Path) -> str:
     return path.resolve().as_uri()
-
-
-def _first_line(error: Exception) -> str:
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])

@@ -4,7 +4,7 @@ from typing import Any
 
 from edgerec.data.engine import Engine
 from edgerec.errors import DataError
-from edgerec.recipe.split import Split, Temporal
+from edgerec.recipe.split import LastBasket, Split, Temporal
 
 
 def cut_by_time(engine: Engine, split: Split) -> dict[str, Any]:
@@ -38,8 +38,12 @@ def split_rows(engine: Engine, split: Split) -> None:
     if isinstance(split, Temporal):
         engine.define("split", "select user_id, item_id, t, line, part from kept")
         return
-    backwards = "over (partition by user_id order by t desc, line desc)"
-    from_end, n = f"row_number() {backwards}", "count(*) over (partition by user_id)"
+    if isinstance(split, LastBasket):
+        from_end = "dense_rank() over (partition by user_id order by t desc)"
+        n = f"{from_end} + dense_rank() over (partition by user_id order by t) - 1"
+    else:
+        from_end = "row_number() over (partition by user_id order by t desc, line desc)"
+        n = "count(*) over (partition by user_id)"
     engine.save(
         "split",
         f"""

@@ -37,8 +37,21 @@ def summarise(recipe: Recipe, tables: Tables, folder: Path, funnel: dict[str, An
         "split": recipe.split.kind,
         "split_fingerprint": split_fingerprint(users, items, columns),
         "has_titles": "title" in pq.read_schema(parquet_files(folder / "items.parquet")[0]).names,
+        "ties": _ties(folder),
         "funnel": {**funnel, **{name: int(parts[code]) for name, code in PARTS.items()}},
     }
+
+
+def _ties(folder: Path) -> float | None:
+    """Share of events with the same user and time as the event before them, ``None`` where there are no times."""
+    same, events, before = 0, 0, (-1, 0)
+    for users, times in read_events(folder, ["user_row", "t"]):
+        if np.issubdtype(times.dtype, np.floating):  # NULL: the table has no times
+            return None
+        users, times = np.append(before[0], users), np.append(before[1], times)
+        same += int(((users[1:] == users[:-1]) & (times[1:] == times[:-1])).sum())
+        events, before = events + len(times) - 1, (users[-1], times[-1])
+    return same / max(1, events)
 
 
 def _column(path: Path, name: str) -> list[str]:

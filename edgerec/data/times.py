@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from edgerec.data.engine import Engine
 from edgerec.data.sources.table import Say
-from edgerec.errors import DataError
 
 INTEGER = "^[+-]?[0-9]{1,19}$"
 DECIMAL = "^[+-]?[0-9]{1,19}([.][0-9]+)?$"
@@ -86,13 +85,3 @@ def _warn_of_mixed_units(counts: dict[str, int], say: Say) -> None:
 
 def _matches(pattern: str) -> str:
     return f"regexp_extract(time, '{pattern}', 0) <> ''"
-
-
-def require_times(has_times: bool, split: str) -> None:
-    """Check that a split by time has times to go by.
-
-    Raises:
-        DataError: the recipe names no time column.
-    """
-    if not has_times:
-        raise DataError(f'split.kind = "{split}" needs times: name their column with data.columns.time')

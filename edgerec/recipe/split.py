@@ -13,8 +13,18 @@ class LeaveOneOut(Section):
     kind: Literal["leave-one-out"] = "leave-one-out"
 
 
+class LastBasket(Section):
+    """All of a user's events at their last time are the test, those at the time before it validation; users with fewer
+    than three different times only train.
+    """
+
+    kind: Literal["last-basket"]
+
+
 class Temporal(Section):
-    """All events from a time on are the test, and from an earlier time on validation."""
+    """All events from a time on are the test, and from an earlier time on validation. What is kept of the training
+    events (repeats, thresholds) is decided by them alone.
+    """
 
     kind: Literal["temporal"]
     validation: float = Field(0.1, gt=0, lt=1, description="share of interactions, before the test's")
@@ -27,4 +37,6 @@ class Temporal(Section):
         return self
 
 
-Split = Annotated[LeaveOneOut | Temporal, Field(discriminator="kind"), default_tag("kind", "leave-one-out")]
+Split = Annotated[
+    LeaveOneOut | LastBasket | Temporal, Field(discriminator="kind"), default_tag("kind", "leave-one-out")
+]

@@ -30,6 +30,7 @@ class DelimitedText:
     """A text file with one record a line; quoted values may go on over several lines.
 
     Attributes:
+        delimiter: between values; only one of a single character goes with quotes.
         quoted: whether ``"`` quotes values that hold the delimiter or a line break.
         header: whether the first record names the columns.
     """
@@ -51,7 +52,7 @@ class DelimitedText:
         with _opened(path, "utf-8") as file:
             lines = _Lines(file)
             try:
-                columns = next(csv.reader(lines.from_number(1), delimiter=delimiter, strict=True), [])
+                columns = next(_header(lines, delimiter), [])
             except csv.Error as error:
                 raise DataError(f"{path}: line 1: its header cannot be read: {_explained(error)}") from None
         if not columns:
@@ -59,7 +60,7 @@ class DelimitedText:
         if problem := _unreadable(columns):
             raise DataError(f"{path}: line 1: its header cannot be read: {problem}")
         require_distinct(columns, f"{path}: line 1")
-        return cls(path, columns, delimiter)
+        return cls(path, columns, delimiter, quoted=len(delimiter) == 1)
 
     @property
     def name(self) -> str:
@@ -201,6 +202,12 @@ def _opened(path: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
             yield io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="\n")
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {printable(str(error))}") from None
+
+
+def _header(lines: _Lines, delimiter: str) -> Iterator[list[str]]:
+    if len(delimiter) == 1:
+        return csv.reader(lines.from_number(1), delimiter=delimiter, strict=True)
+    return (line.rstrip("\r\n").split(delimiter) for line in lines.from_number(1))
 
 
 def _picker(places: list[int]) -> Callable[[Sequence[str | None]], Sequence[str | None]]:

@@ -23,8 +23,9 @@ def read_feature_table(
     """An item or user table as text, one row an id: the columns ``ID``, ``title`` (if the recipe names one) and the
     features.
 
-    The recipe's ``title`` is a column, or a template such as ``"{product_type} ({brand})"``. Rows that cannot be read,
-    rows without an id, and rows with a duplicate id go to ``rejected``.
+    The recipe's ``title`` is a column, or a template such as ``"{product_type} ({brand})"``. Values of features that
+    the recipe lists as ``missing`` are NA. Rows that cannot be read, rows without an id, and rows with a duplicate id
+    go to ``rejected``.
 
     Args:
         section: of the recipe, for messages: ``data.items``.
@@ -42,6 +43,7 @@ def read_feature_table(
     frame = pd.DataFrame(_rows(table, settings.id, rejected, say), columns=table.columns, dtype="string")
     frame = tidied(Path(table.name), frame.replace("", pd.NA))
     features = frame.drop(columns=[settings.id])
+    features = features.mask(features.apply(lambda column: column.str.strip().isin(settings.missing)))
     if settings.title is not None:
         titles = _titles(frame, settings.title, fields)
         features = features.drop(columns=[settings.title], errors="ignore")

@@ -4,10 +4,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from edgerec.data.sources.sql import Relation
 from edgerec.errors import DataError
-from edgerec.recipe.data import Columns, FeatureTable
+from edgerec.recipe.data import Columns, FeatureTable, mask_url
 
 # Bytes at each end of a file that its fingerprint looks at.
 _SAMPLE = 1 << 16
@@ -15,9 +17,10 @@ _SAMPLE = 1 << 16
 
 @dataclass(frozen=True)
 class File:
-    """A file, or a folder of Parquet files."""
+    """A file, or a folder of Parquet files; ``delimiter`` of a text file, if it is not that of its suffix."""
 
     path: Path
+    delimiter: str | None = None
 
     def fingerprint(self) -> list[Any]:
         """What tells that a file changed: where it is, size, time of change, and a hash of its first and last 64 kB.
@@ -35,7 +38,28 @@ class File:
         return {"path": str(self.path.resolve())}
 
 
-Place = File | Relation
+@dataclass(frozen=True)
+class Uri:
+    """What Spark reads itself; ``master`` as in :func:`edgerec.data.spark_session.spark_session`."""
+
+    uri: str
+    delimiter: str | None
+    master: str | None
+
+    def fingerprint(self) -> list[Any]:
+        """Of ``file://`` that of the file. Elsewhere only where it is: a change there is not noticed (remove the run's
+        folder then).
+        """
+        if self.uri.startswith("file://"):
+            return File(Path(url2pathname(urlsplit(self.uri).path))).fingerprint()
+        return [mask_url(self.uri)]
+
+    def described(self) -> dict[str, str | None]:
+        """Which table it is, for ``dataset.json``."""
+        return {"path": mask_url(self.uri)}
+
+
+Place = File | Uri | Relation
 
 
 @dataclass(frozen=True)
@@ -70,7 +94,7 @@ def feature_source(table: FeatureTable | None, url: str | None = None) -> Featur
     if table is None:
         return None
     if table.path is not None:
-        return FeatureSource(File(Path(table.path)), table)
+        return FeatureSource(File(Path(table.path), table.delimiter), table)
     return FeatureSource(Relation(table.url or str(url), table.table, table.query), table)
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
+from edgerec.artifact import fingerprint
 from edgerec.data.sources.cells import as_text
-from edgerec.data.sources.table import Record, Say, require_distinct, shown_names
+from edgerec.data.sources.table import Record, Say, printable, require_distinct, shown_names
 from edgerec.errors import DataError, MissingExtraError
-from edgerec.recipe.data import mask_url
+from edgerec.recipe.data import is_harmless, mask_url
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -59,7 +60,7 @@ class Relation:
         """
         with _connected(self.url) as connection:
             if self.table is not None:
-                names = [str(column["name"]) for column in _inspected(connection, self.table).columns]
+                names = [str(column["name"]) for column in self.inspected(connection).columns]
             else:
                 names = list(_execute(connection, f"select * from ({self.bare_query}) q where 1 = 0").keys())
         require_distinct(names, self.name)
@@ -71,9 +72,11 @@ class Relation:
         A cheap look: rows that changed in place are not noticed (remove the run's folder then).
         """
         with _connected(self.url) as connection:
-            source = self.bare_query if self.table is None else _inspected(connection, self.table).select(["*"])
+            source = self.bare_query if self.table is None else self.inspected(connection).select(["*"])
             count = _execute(connection, f"select count(*) from ({source}) q").scalar_one()
-            return [_shown(connection.engine.url), self.table, self.query, int(count)]
+            where = connection.engine.url
+            place = fingerprint([where.get_backend_name(), where.host, where.port, where.database])
+            return [mask_url(self.url), place, self.table, self.query, int(count)]
 
     def described(self) -> dict[str, str | None]:
         """Which table it is, for ``dataset.json``: without passwords."""
@@ -82,6 +85,14 @@ class Relation:
     @property
     def bare_query(self) -> str:
         return str(self.query).strip().rstrip(";")
+
+    def inspected(self, connection: "sqlalchemy.Connection") -> "_Inspected":
+        """The table as it is in the database.
+
+        Raises:
+            DataError: there is none of this name.
+        """
+        return _inspected(connection, str(self.table), mask_url(self.url))
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class SqlTable:
             if relation.table is None:
                 statement = relation.bare_query
             else:
-                statement = _inspected(connection, relation.table).select(names, ordered=True)
+                statement = relation.inspected(connection).select(names, ordered=True)
             with _stream(connection, statement) as result:
                 keys = list(result.keys())
                 places = [keys.index(name) for name in names]
@@ -133,7 +144,7 @@ class _Inspected:
         return f"select {chosen} from {self.name}{order}"
 
 
-def _inspected(connection: "sqlalchemy.Connection", wanted: str) -> _Inspected:
+def _inspected(connection: "sqlalchemy.Connection", wanted: str, where: str) -> _Inspected:
     import sqlalchemy
 
     inspector = sqlalchemy.inspect(connection)
@@ -149,7 +160,6 @@ def _inspected(connection: "sqlalchemy.Connection", wanted: str) -> _Inspected:
             )
     names = sorted([*inspector.get_table_names(), *inspector.get_view_names()])
     known = shown_names(names[:SHOWN_TABLES]) + (", ..." if len(names) > SHOWN_TABLES else "")
-    where = _shown(connection.engine.url)
     raise DataError(f"{where}: no table {wanted!r}; " + (f"it has {known}" if names else "it has none"))
 
 
@@ -186,24 +196,25 @@ def _connected(url: str) -> "Iterator[sqlalchemy.Connection]":
     from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
+    text, values = _expanded(url)
     try:
-        parsed = sqlalchemy.make_url(_expanded(url))
+        parsed = sqlalchemy.make_url(text)
     except (ArgumentError, ValueError):
         raise DataError(
-            f"data.url: {mask_url(url)}: not the URL of a database; write it as "
-            "dialect://user:${PASSWORD}@host/database"
+            "data.url: not the URL of a database; write it as dialect://user:${PASSWORD}@host/database"
         ) from None
     parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
-    where = _shown(parsed)
+    where = mask_url(url)
+    secrets = _secrets(parsed, values)
     file = parsed.database
     if parsed.get_backend_name() == "sqlite" and file and not file.startswith("file:") and not Path(file).exists():
-        raise DataError(f"{where}: no such file: {file}")  # SQLite would make an empty one
+        raise DataError(f"{where}: no such file: {_scrubbed(file, secrets)}")  # SQLite would make an empty one
 
-    def one_line(error: SQLAlchemyError) -> str:
+    def one_line(error: Exception) -> str:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         arguments = [argument for argument in cause.args if isinstance(argument, str) and argument.strip()]
-        text = (arguments[0] if arguments else str(cause)).strip() or type(cause).__name__
-        return _scrubbed(text.splitlines()[0], parsed)
+        said = (arguments[0] if arguments else str(cause)).strip() or type(cause).__name__
+        return _scrubbed(printable(said.splitlines()[0]), secrets)
 
     try:
         engine = sqlalchemy.create_engine(parsed, poolclass=NullPool, hide_parameters=True)
@@ -214,7 +225,7 @@ def _connected(url: str) -> "Iterator[sqlalchemy.Connection]":
         if error.name in OF_THE_EXTRA:
             raise MissingExtraError(f"reading from {parsed.get_backend_name()}", "sql", error.name) from None
         raise DataError(f"{where}: its driver is not installed (no module {error.name})") from None
-    except SQLAlchemyError as error:
+    except Exception as error:  # drivers raise what they like, such as TypeError for an unknown parameter
         raise DataError(f"{where}: no connection: {one_line(error)}") from None
     try:
         with connection:
@@ -226,10 +237,14 @@ def _connected(url: str) -> "Iterator[sqlalchemy.Connection]":
         raise DataError(f"{where}: {one_line(error)}") from None
 
 
-def _expanded(url: str) -> str:
-    """``url`` with ``${NAME}`` replaced from the environment. A value that is a part of the URL, such as a password,
-    is set in the environment as it is, not percent-encoded.
+def _expanded(url: str) -> tuple[str, list[str]]:
+    """``url`` with ``${NAME}`` replaced from the environment, and the values that replaced it. A value that is a part
+    of the URL, such as a password, is set in the environment as it is, not percent-encoded.
+
+    Raises:
+        DataError: a variable is not set.
     """
+    values: list[str] = []
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
@@ -237,25 +252,29 @@ def _expanded(url: str) -> str:
                 f"data.url: the environment variable {match[1]} is not set; set it to what ${{...}} stands for"
             )
         text = os.environ[match[1]]
+        values.append(text)
         a_part = match.start() > 0 and ("@" in url[match.end() :] or "?" in url[: match.start()])
         return quote(text, safe="") if a_part else text
 
-    return re.sub(r"\$\{(\w+)\}", value, url)
+    return re.sub(r"\$\{(\w+)\}", value, url), values
 
 
-def _shown(url: "sqlalchemy.URL") -> str:
-    return mask_url(url.render_as_string(hide_password=True))
-
-
-def _scrubbed(text: str, url: "sqlalchemy.URL") -> str:
-    """What a driver says, without what must not be read: some repeat the whole URL."""
-    shown = _shown(url)
-    text = text.replace(url.render_as_string(hide_password=False), shown)
-    secrets = [str(url.password)] if url.password else []
+def _secrets(url: "sqlalchemy.URL", values: Sequence[str]) -> list[str]:
+    """What must not be read in any message: passwords, parameters that may be secret, values of the environment and
+    their parts, each as it is and as a URL writes it; the longest first.
+    """
+    secrets = [url.render_as_string(hide_password=False), *values, str(url.password or "")]
     for key, value in url.query.items():
-        if mask_url(f"?{key}=x") != f"?{key}=x":
-            secrets += [value] if isinstance(value, str) else list(value)
-    for secret in sorted({form for s in secrets for form in (s, quote(s, safe=""))} - {""}, key=len, reverse=True):
+        if not is_harmless(key):
+            secrets += [value] if isinstance(value, str) else value
+    secrets += [part for value in values for part in value.split(":", 1) if ":" in value and "/" not in value]
+    forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote_plus(secret))}
+    return sorted(forms - {""}, key=len, reverse=True)
+
+
+def _scrubbed(text: str, secrets: Sequence[str]) -> str:
+    """What a driver says, without what must not be read: some repeat the whole URL."""
+    for secret in secrets:
         text = text.replace(secret, "***")
     return text
 

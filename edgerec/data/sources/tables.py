@@ -8,11 +8,12 @@ from edgerec.data.sources.grocery import grocery_tables
 from edgerec.data.sources.json_lines import JsonLines
 from edgerec.data.sources.movielens import movielens_tables, open_movielens_file
 from edgerec.data.sources.parquet import ParquetTable
-from edgerec.data.sources.places import File, Place, Tables, feature_source
+from edgerec.data.sources.places import File, Place, Tables, Uri, feature_source
 from edgerec.data.sources.sql import Relation
 from edgerec.data.sources.table import Table
+from edgerec.data.sources.uri import UriTable
 from edgerec.errors import DataError
-from edgerec.recipe.data import Data, GroceryData, MovieLensData, SqlData
+from edgerec.recipe.data import Data, GroceryData, MovieLensData, SqlData, is_uri
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
@@ -35,7 +36,10 @@ def resolve_tables(data: Data) -> Tables:
         return Tables(
             relation, data.columns, feature_source(data.items, data.url), feature_source(data.users, data.url)
         )
-    return Tables(File(Path(data.path)), data.columns, feature_source(data.items), feature_source(data.users))
+    place: Place = File(Path(data.path), data.delimiter)
+    if is_uri(data.path):
+        place = Uri(data.path, data.delimiter, data.spark_master)
+    return Tables(place, data.columns, feature_source(data.items), feature_source(data.users))
 
 
 def open_table(place: Place) -> Table:
@@ -45,22 +49,33 @@ def open_table(place: Place) -> Table:
     Raises:
         DataError: absent, empty, of another kind, or with a column named twice.
     """
-    return place.open() if isinstance(place, Relation) else _open_file(place.path)
+    if isinstance(place, Relation):
+        return place.open()
+    if isinstance(place, Uri):
+        return UriTable.open(place.uri, place.delimiter or DELIMITERS.get(_suffix(Path(place.uri))), place.master)
+    return _open_file(place.path, place.delimiter)
 
 
-def _open_file(path: Path) -> Table:
+def _open_file(path: Path, delimiter: str | None) -> Table:
     if not path.exists():
         raise DataError(f"{path}: no such file")
+    suffix = _suffix(path)
+    if delimiter is not None and path.is_file():
+        return DelimitedText.with_header(path, delimiter)
     if movielens := open_movielens_file(path):
         return movielens
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if path.is_dir() or suffix == ".parquet":
         return ParquetTable.open(path)
     if suffix in JSON_LINES:
         return JsonLines.open(path)
     if suffix not in DELIMITERS:
-        raise DataError(f"{path}: unknown kind of table {suffix!r}; use {KNOWN}")
+        raise DataError(f"{path}: unknown kind of table {suffix!r}; use {KNOWN}, or name the delimiter of a text file")
     return DelimitedText.with_header(path, DELIMITERS[suffix])
+
+
+def _suffix(path: Path) -> str:
+    """The suffix that tells the kind of a table."""
+    return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
 
 
 def source_fingerprint(data: Data) -> list[Any]:
