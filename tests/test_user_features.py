@@ -279,4 +279,4 @@ def test_what_does_not_fit_together_is_told(told_run: Run, tmp_path: Path) -> No
     with pytest.raises(EdgeRecError, match="damaged"):
         SequenceRecommender.load(tmp_path)
     card = (told_run.folder / "MODEL_CARD.md").read_text()
-    assert "Every figure is with what is known of the user: income, household_size, number." in card
+    assert "with the user features income, household_size, number" in card

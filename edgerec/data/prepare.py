@@ -58,7 +58,7 @@ def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
     tables = resolve_tables(data)
     table = open_table(tables.interactions)
     columns = _mapped_columns(tables, table, recipe)
-    with _disk_errors(folder), new_folder(folder, made_from) as new, Rejected(new / "rejected.csv") as rejected:
+    with _disk_errors(new.parent), Rejected(new / "rejected.csv") as rejected:
         say(f"reading {Path(table.name).name}")
         with _running_engine(data, new / "scratch") as engine:
             _load(engine, table, columns, new / "scratch", say)
