@@ -66,7 +66,10 @@ def test_only_the_chief_does_more_than_train(monkeypatch: pytest.MonkeyPatch) ->
     check_may_run("run")
     monkeypatch.setenv("TF_CONFIG", tf_config(1))
     check_may_run("train")
-    with pytest.raises(ClusterError, match="TF_CONFIG makes this process worker 1, which can only run edgerec train; run edgerec run on"):
+    with pytest.raises(
+        ClusterError,
+        match="TF_CONFIG makes this process worker 1, which can only run edgerec train; run edgerec run on",
+    ):
         check_may_run("run")
 
 

@@ -127,7 +127,9 @@ def test_a_table_that_does_not_do_is_told_before_anything_is_trained(purchases: 
             _ = run.bundles
     assert not (run.folder / "trained").exists()
     known.head(4).to_csv(path, index=False)
-    assert NewItems(run.stages.prepared.workspace, run.stages.prepared).table is None  # all are in the catalogue by now, which is no mistake
+    assert (
+        NewItems(run.stages.prepared.workspace, run.stages.prepared).table is None
+    )  # all are in the catalogue by now, which is no mistake
     lines = known.head(5).assign(product_id=["a", None, "a", "", "bare"])
     lines.loc[4, FEATURES] = "never heard of"
     lines.to_csv(path, index=False)

@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from edgerec.errors import RecipeError
-from edgerec.recipe import load_recipe
+from edgerec.recipe import check_recipe, dump_recipe, load_recipe
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -89,3 +90,9 @@ def test_an_override_that_chooses_another_form_drops_what_only_goes_with_the_for
         load_recipe(path, ["model.encoder=none"])
     with pytest.raises(RecipeError, match='model.hidden: unknown key; it goes with encoder = "gru"'):
         load_recipe(path, ["model.encoder=sasrec", "model.hidden=9"])
+
+
+def test_a_resolved_recipe_is_a_recipe(tmp_path: Path) -> None:
+    """``recipe.json`` of a run has every default written out."""
+    recipe = load_recipe(write(tmp_path, '[data]\nsource = "grocery"\n[train]\nloss = "cross-entropy"\n'))
+    assert check_recipe(json.loads(dump_recipe(recipe))) == recipe

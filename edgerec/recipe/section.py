@@ -25,7 +25,7 @@ def refuse_idle(section: Section, keys: Iterable[str], because: str) -> None:
     """Refuse settings that would have no effect.
 
     Raises:
-        ValueError: the recipe sets one of ``keys``.
+        ValueError: the recipe sets one of ``keys`` to something else than its default.
     """
-    if idle := [key for key in keys if key in section.model_fields_set]:
+    if idle := [key for key in keys if getattr(section, key) != type(section).model_fields[key].default]:
         raise ValueError(f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect {because}; remove it")

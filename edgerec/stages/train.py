@@ -81,15 +81,16 @@ class Train(ModelStage):
             self._workers = Workers.join(self.workspace.progress.say)
             self._workers.agree(self.key, "recipe and tables must be the same for all workers")
             if self._workers.is_chief:
-                return super().made()
-            self._take_part()
+                super().made()
+            else:
+                self._take_part()
+            self._workers.wait()  # until the artifact is in its place
             return self.folder
 
     def make(self, into: Path) -> None:
         self._workers.wait()  # the others read the data set, which is there now
         recommender, log = self._fit()
         self.save(recommender, log, "train", into)
-        self._workers.wait()
 
     def _take_part(self) -> None:
         self._workers.wait()
@@ -98,7 +99,6 @@ class Train(ModelStage):
                 f"{self.workspace.folder}: the chief wrote no data set here; all must share the folder --out"
             )
         self._fit()
-        self._workers.wait()
 
     def _fit(self) -> tuple[SequenceRecommender, dict[str, Any]]:
         train, dataset, workers = self.recipe.train, self.prepared.dataset, self._workers
