@@ -212,7 +212,7 @@ def test_no_user_id_is_in_a_bundle(small_run: Any, bundle: Path) -> None:
     read = Bundle.read(bundle)
     assert set(read.items[1:]) == set(small_run.dataset.item_table["item_id"])
     with zipfile.ZipFile(bundle) as archive:
-        assert set(archive.namelist()) == {"edgerec.json", "items.txt", "titles.txt", "golden.json"}
+        assert set(archive.namelist()) == {"edgerec.json", "items.txt", "titles.txt", "golden.json", "MODEL_CARD.md"}
     dataset = small_run.dataset
     for case in read.golden():
         for start, end in zip(dataset.offsets[:-1], dataset.offsets[1:], strict=True):

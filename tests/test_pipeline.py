@@ -160,7 +160,7 @@ def test_where_repeats_are_kept_the_bundle_recommends_what_it_was_measured_on(pu
 
 
 def test_too_little_to_train_on_is_told_before_any_training(tmp_path: Path) -> None:
-    rows = "".join(f"u{user},i{item},{item}\n" for user in range(9) for item in range(3))
+    rows = "".join(f"u{user},i{(user + item) % 5},{item}\n" for user in range(9) for item in range(3))
     (tmp_path / "t.csv").write_text("user_id,item_id,t\n" + rows)
     recipe = Recipe.model_validate({"data": {"path": str(tmp_path / "t.csv"), "columns": {"time": "t"}}})
     with pytest.raises(DataError, match=r"nothing to train on.*four or more events"):

@@ -87,6 +87,8 @@ def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evalu
 
 
 def _show_evaluation(document: dict[str, Any]) -> None:
+    from edgerec.evaluation.words import change
+
     click.echo(
         f"{document['model']} on {document['dataset']} ({document['targets']:,} test targets, "
         f"split {document['split_fingerprint']})\n"
@@ -94,22 +96,25 @@ def _show_evaluation(document: dict[str, Any]) -> None:
     quality = document["quality"]
     cutoffs = sorted({int(name.split("@")[1]) for name in quality if name.startswith("ndcg@")})
     click.echo(f"{'':<16}" + "".join(f"{f'@{k}':>8}" for k in cutoffs))
-    for figure in ("ndcg", "hr", "mrr", "map"):
+    for figure in ("ndcg", "hr", "recall", "mrr", "map"):
         click.echo(f"{figure:<16}" + "".join(f"{quality[f'{figure}@{k}']:>8.4f}" for k in cutoffs))
     for name, value in {"mrr": quality["mrr"], "coverage@10": quality["coverage@10"], **document["lists"]}.items():
         click.echo(f"{name:<16}{value:>8.4f}")
     for kind, rows in document["slices"].items():
-        drop = "drop" if "against" in document else ""
-        click.echo(f"\n{kind:<12}{'targets':>8}  {'ndcg@10':<25}{'hr@10':<25}{drop}".rstrip())
+        heading = "change" if "against" in document else ""
+        click.echo(f"\n{kind:<12}{'targets':>8}  {'ndcg@10':<25}{'hr@10':<25}{heading}".rstrip())
         for row in rows:
             figures = (f"{row[name]:.4f} [{low:.4f}, {high:.4f}]" for name, (low, high) in _with_intervals(row))
-            drop = _percent(row["ndcg_drop"], row["ndcg_drop_ci"]) if row.get("ndcg_drop") is not None else ""
-            click.echo(f"{row['name']:<12}{row['targets']:>8,}  {''.join(f'{f:<25}' for f in figures)}{drop}".rstrip())
+            shown = ""
+            if "against" in document:
+                known = row["ndcg_drop"] is not None
+                shown = change(row["ndcg_drop"], row["ndcg_drop_ci"]) if known else "too few hits"
+            click.echo(f"{row['name']:<12}{row['targets']:>8,}  {''.join(f'{f:<25}' for f in figures)}{shown}".rstrip())
     if "against" in document:
         found = document["comparison"]
         click.echo(
             f"\nagainst {document['against']['model']} (ndcg@10 {document['against']['quality']['ndcg@10']:.4f}): "
-            f"drop {_percent(found['ndcg_drop'], found['ndcg_drop_ci'])}, better for {found['better']:.1%} and worse "
+            f"change {change(found['ndcg_drop'], found['ndcg_drop_ci'])}, better for {found['better']:.1%} and worse "
             f"for {found['worse']:.1%} of the targets, overlap@10 {found['overlap@10']:.3f}\n"
             f"{found['verdict']} at a margin of {found['margin']:.2%}"
         )
@@ -117,7 +122,3 @@ def _show_evaluation(document: dict[str, Any]) -> None:
 
 def _with_intervals(row: dict[str, Any]) -> list[tuple[str, list[float]]]:
     return [(name, row[f"{name}_ci"]) for name in ("ndcg@10", "hr@10")]
-
-
-def _percent(drop: float, ends: list[float]) -> str:
-    return f"{drop:.2%} [{ends[0]:.2%}, {ends[1]:.2%}]"

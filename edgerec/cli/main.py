@@ -7,9 +7,11 @@ import click
 from device_runner import __version__
 from device_runner.cli import bench
 from device_runner.command import CONTEXT, Group
+from edgerec.cli.compare import compare
 from edgerec.cli.data import data
 from edgerec.cli.ensemble import ensemble
 from edgerec.cli.evaluate import evaluate
+from edgerec.cli.recommend import recommend
 from edgerec.cli.run import report, run
 from edgerec.cli.stages import convert, prune, train
 
@@ -20,5 +22,5 @@ def main() -> None:
     """Train, prune, quantize and ship a recommender that runs on the device."""
 
 
-for command in (run, report, data, train, prune, convert, bench, ensemble, evaluate):
+for command in (run, report, data, train, prune, convert, bench, ensemble, evaluate, compare, recommend):
     main.add_command(command)

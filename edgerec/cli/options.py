@@ -24,8 +24,8 @@ DATASET = click.option(
 )
 
 
-def recipe_options(command: Callable[["Run", bool], None]) -> Callable[..., Any]:
-    """RECIPE, --out, --set and --json; the command gets a ``Run`` and ``as_json``."""
+def recipe_options(command: Callable[..., None]) -> Callable[..., Any]:
+    """RECIPE, --out, --set, --force and --json; the command gets a ``Run``, ``as_json``, and options of its own."""
 
     @click.argument("recipe", type=click.Path(path_type=Path), default=DEFAULT_RECIPE)
     @click.option(
@@ -36,9 +36,14 @@ def recipe_options(command: Callable[["Run", bool], None]) -> Callable[..., Any]
     @click.option(
         "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key; may be repeated."
     )
+    @click.option(
+        "--force", is_flag=True, help="Turn the folder --out over to RECIPE's data set, if it belongs to another one."
+    )
     @json_option
     @wraps(command)
-    def wrapped(recipe: Path, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    def wrapped(
+        recipe: Path, out: Path | None, overrides: tuple[str, ...], force: bool, as_json: bool, **more: Any
+    ) -> None:
         name = str(click.get_current_context().info_name)
         require_workstation(name)
         from edgerec.pipeline import Run
@@ -49,7 +54,7 @@ def recipe_options(command: Callable[["Run", bool], None]) -> Callable[..., Any]
         resolved = load_recipe(recipe, overrides)
         if resolved.train.strategy == "multiworker":
             check_may_run(name)
-        command(Run(resolved, out or Path("runs", resolved.data.name), Progress()), as_json)
+        command(Run(resolved, out or Path("runs", resolved.data.name), Progress(), force), as_json, **more)
 
     wrapped.__doc__ = f"{wrapped.__doc__}\n\nRECIPE: a TOML file; default: {DEFAULT_RECIPE}."
     return wrapped

@@ -12,14 +12,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be made, and why.")
 @recipe_options
-def run(run: "Run", as_json: bool) -> None:
+def run(run: "Run", as_json: bool, dry_run: bool) -> None:
     """Run the whole pipeline of RECIPE; what is up to date is not done again.
 
     Example: edgerec run models/grocery/recipe.toml --set train.seed=2
     """
-    report = run.report
-    _show_report(run, report, as_json)
+    if dry_run:
+        _show_plan(run, as_json)
+    else:
+        _show_report(run, run.report, as_json)
+
+
+def _show_plan(run: "Run", as_json: bool) -> None:
+    plan = run.plan()
+    if as_json:
+        print_json([{"stage": name, "made": bool(reason), "reason": reason} for name, reason in plan])
+        return
+    for name, reason in plan:
+        click.echo(f"{name:<28}{f'would be made: {reason}' if reason else 'up to date'}")
 
 
 @click.command()

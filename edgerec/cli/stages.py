@@ -40,10 +40,17 @@ def _show_model(stage: "ModelStage", as_json: bool) -> None:
 @click.command()
 @recipe_options
 def convert(run: "Run", as_json: bool) -> None:
-    """Quantize, convert and verify the pruned model: one bundle a scheme, under OUT/bundles."""
+    """Quantize, convert and verify the pruned model: one bundle a scheme, under OUT/bundles.
+
+    If RECIPE has a gate, everything is measured too, and the exit code is 3 if the file that ships does not keep it.
+    """
     bundles = run.bundles
     if as_json:
         print_json({variant: str(path) for variant, path in bundles.items()})
-        return
-    for variant, path in bundles.items():
-        click.echo(f"{variant:<18}{path.stat().st_size:>12,} bytes  {path}")
+    else:
+        for variant, path in bundles.items():
+            click.echo(f"{variant:<18}{path.stat().st_size:>12,} bytes  {path}")
+    if run.recipe.gate.model_dump(exclude_none=True):
+        from edgerec import gate
+
+        gate.check(run.report)

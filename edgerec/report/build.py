@@ -66,7 +66,23 @@ def _zeros(shares: dict[str, float]) -> str:
     return f"{low if low == high else f'{low} to {high}'} zeros in the pruned kernels"
 
 
+def render_bundle_card(**facts: Any) -> str:
+    """The model card that is inside a bundle, in Markdown, from what is known when it is converted."""
+    return _template("bundle_card.md", autoescape=False).render(**facts)
+
+
 def _render(template: str, report: dict[str, Any], autoescape: bool, **more: Any) -> str:
+    drops = [variant["fidelity"]["ndcg_drop"] for variant in report["variants"]]
+    return _template(template, autoescape).render(
+        report=report,
+        files=[variant for variant in report["variants"] if variant["file"]],
+        baskets=report["dataset"]["split"] == "last-basket",
+        unmeasured=WHY_NOT_MEASURABLE if None in drops else "",
+        **more,
+    )
+
+
+def _template(name: str, autoescape: bool) -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=autoescape, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -78,12 +94,4 @@ def _render(template: str, report: dict[str, Any], autoescape: bool, **more: Any
         "fixed": lambda value, digits=4: f"{value:.{digits}f}",
         "stage": lambda entry: stage_summary(*entry),
     }
-    text = resources.files("edgerec.report").joinpath(template).read_text("utf-8")
-    drops = [variant["fidelity"]["ndcg_drop"] for variant in report["variants"]]
-    return environment.from_string(text).render(
-        report=report,
-        files=[variant for variant in report["variants"] if variant["file"]],
-        baskets=report["dataset"]["split"] == "last-basket",
-        unmeasured=WHY_NOT_MEASURABLE if None in drops else "",
-        **more,
-    )
+    return environment.from_string(resources.files("edgerec.report").joinpath(name).read_text("utf-8"))

@@ -21,10 +21,12 @@ from device_runner.backends import installed_backends
 from device_runner.contract import Retrieval
 from device_runner.ranking import overlap
 from edgerec.artifact import scratch_folder, write_file
+from edgerec.data.sources.tables import resolve_tables
 from edgerec.evaluation.device import evaluate_bundle
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.recommender import left_pad
 from edgerec.recommenders.serving import ServedRecommender
+from edgerec.report.build import render_bundle_card
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
@@ -110,9 +112,28 @@ class Convert(Stage):
         path = into / self._file_name
         path.write_bytes(converted.content)
         measured = self._measure(path, converted, into)
-        path.write_bytes(with_facts(path, {"quality": measured["quality"]}))
+        card = self._card(servable, converted, measured, len(inputs))
+        path.write_bytes(with_facts(path, {"quality": measured["quality"]}, card))
         measured["bytes"] = bundle_sizes(path, servable.tables)
         write_file(into / "measured.json", json.dumps(measured, indent=2) + "\n")
+
+    def _card(self, servable: ServedRecommender, converted: Converted, measured: dict[str, Any], histories: int) -> str:
+        """The ``MODEL_CARD.md`` inside the bundle."""
+        dataset = self._prepared.dataset
+        return render_bundle_card(
+            name=self.recipe.data.name,
+            scheme=self.scheme,
+            version=device_runner.__version__,
+            architecture=servable.recommender.architecture.to_json(),
+            contract=servable.contract.to_json(),
+            user_features=[feature.name for feature in servable.recommender.user_features],
+            dataset=dataset.info,
+            targets=len(dataset.targets("test")),
+            exclude_seen=dataset.exclude_seen,
+            quality=measured["quality"],
+            histories=histories,
+            runtimes={name: v.to_json() for name, v in converted.verified.items() if v.passed},
+        )
 
     def _vocabulary(self) -> Vocabulary:
         tables = [self._prepared.dataset.item_table, *([] if self._new.table is None else [self._new.table])]
@@ -135,7 +156,11 @@ class Convert(Stage):
         """Entries of the manifest beside those that conversion writes."""
         dataset = self._prepared.dataset
         facts: dict[str, Any] = {
-            "dataset": {"name": dataset.name, "split_fingerprint": dataset.split_fingerprint},
+            "dataset": {
+                "name": dataset.name,
+                "split_fingerprint": dataset.split_fingerprint,
+                "item_column": resolve_tables(self.recipe.data).columns.item,
+            },
             "edgerec": device_runner.__version__,
             "exclude_history": dataset.exclude_seen,
         }

@@ -11,7 +11,7 @@ import device_runner
 from edgerec.artifact import stamp_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.prepare import prepare_into
-from edgerec.data.sources.tables import source_fingerprint
+from edgerec.data.sources.tables import resolve_tables, source_fingerprint
 from edgerec.errors import DataError
 from edgerec.stages.stage import Stage
 
@@ -37,6 +37,31 @@ class Prepare(Stage):
             "split": self.recipe.split.model_dump(),
             "tables": source_fingerprint(data),
         }
+
+    def made(self) -> Path:
+        """Like :meth:`Stage.made`.
+
+        Raises:
+            DataError: the folder has another data set, which would be replaced, and the run is not forced to.
+        """
+        if not self.workspace.force and not self.is_current():
+            self._refuse_another_data_set()
+        return super().made()
+
+    def _refuse_another_data_set(self) -> None:
+        try:
+            there = Dataset.load(self.folder).info
+        except DataError:
+            return
+        source = resolve_tables(self.recipe.data).interactions.described()
+        known: dict[str, str] = next((table for table in there["source"] if table["table"] == "interactions"), {})
+        # Another query of the same database is a change of the recipe, another file is another data set.
+        if any(source.get(key) != known.get(key) for key in ("path", "url")) or there["name"] != self.recipe.data.name:
+            raise DataError(
+                f"{self.workspace.folder}: belongs to the data set {there['name']}, from "
+                f"{known.get('path') or known.get('url')}; name another folder with --out, or use --force to replace it "
+                "and all that was made from it"
+            )
 
     def make(self, into: Path) -> None:
         prepare_into(self.recipe, into, self.workspace.progress.say)
