@@ -51,8 +51,8 @@ def recommend_all(bundle: Path, histories: Path, columns: Columns, k: int, out: 
 
 
 def read_histories(path: Path, columns: Columns, say: Say) -> dict[str, list[str]]:
-    """Each user's item ids, oldest first, in order of the users' first rows. Rows that cannot be read, or lack a user or
-    an item, are counted in a message and left out.
+    """Each user's item ids, oldest first, in order of the users' first rows. Rows that cannot be read, or lack a user
+    or an item, are counted in a message and left out.
 
     Raises:
         DataError: see :func:`recommend_all`.

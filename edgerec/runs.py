@@ -11,8 +11,8 @@ from edgerec.evaluation.ranking import Evaluation
 
 
 def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """One entry for each finished run: ``run``, ``file``, ``bytes``, ``quality``, ``latency_ms``, and ``comparison`` with
-    the first run, target by target (see :class:`edgerec.evaluation.comparison.Comparison`; ``None`` for the first).
+    """One entry for each finished run: ``run``, ``file``, ``bytes``, ``quality``, ``latency_ms``, and ``comparison``
+    with the first run, target by target (see ``edgerec.evaluation.comparison.Comparison``; ``None`` for the first).
 
     Raises:
         DataError: a folder has no report, or the runs are of different splits.

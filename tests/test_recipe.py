@@ -30,14 +30,14 @@ def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
         ('[data]\nsource = "grocery"\n[model]\nencoder = "lstm"\n', ".toml:4: model.encoder: 'lstm' is unknown; known"),
         ('[data]\nsource = "grocery"\n[model]\nencoder = "gru"\nheads = 2\n', 'it goes with encoder = "sasrec"'),
         ('[data]\nsource = "grocery"\n[model]\nhidden = 9\n', 'it goes with encoder = "gru" or encoder = "lru"'),
-        ('[data]\nsource = "grocery"\n[model]\nencoder = "mean"\nexpansion = 2\n', ".toml:5: model.expansion: unknown key"),
+        ('[data]\nsource = "grocery"\n[model]\nencoder = "mean"\nexpansion = 2\n', "model.expansion: unknown key"),
         ('[data]\nsource = "grocery"\n[split]\ntest = 0.2\n', 'it goes with kind = "temporal"'),
         ('[data]\nsource = "grocery"\npath = "x.csv"\n', 'it goes with source = "table" or source = "movielens"'),
         ('[data]\nsource = "grocery"\nspark_master = "x"\n', 'spark_master has no effect without engine = "spark"'),
-        ('[data]\nsource = "grocery"\n[train]\nloss = "cross-entropy"\nnegatives = 9\n', "negatives has no effect with"),
+        ('[data]\nsource = "grocery"\n[train]\nloss = "cross-entropy"\nnegatives = 9\n', "negatives has no effect"),
         ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\nsparsity = 0.5\n', 'with method = "magnitude"'),
-        ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\ncriterion = "luck"\n', "unknown criterion 'luck'"),
-        ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\nunits = ["state"]\n', 'needs model.encoder = "gru"'),
+        ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\ncriterion = "luck"\n', "unknown criterion"),
+        ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\nunits = ["state"]\n', 'needs model.encoder ='),
         ("[data]\n", "needs a path"),
         ("[data\n", "not TOML"),
         ("", "data: Field required"),
@@ -88,7 +88,7 @@ def test_an_override_that_chooses_another_form_drops_what_only_goes_with_the_for
     assert (recipe.model.encoder, recipe.model.dim, recipe.model.heads) == ("sasrec", 8, 2)
     with pytest.raises(RecipeError, match="'none' is unknown"):
         load_recipe(path, ["model.encoder=none"])
-    with pytest.raises(RecipeError, match='model.hidden: unknown key; it goes with encoder = "gru"'):
+    with pytest.raises(RecipeError, match=r'model\.hidden: unknown key; it goes with encoder = "gru"'):
         load_recipe(path, ["model.encoder=sasrec", "model.hidden=9"])
 
 

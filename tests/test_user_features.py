@@ -15,8 +15,8 @@ from converters.bundle_writer import with_facts
 from device_runner import BundleError, EdgeRecError, Recommender
 from device_runner.backends import installed_backends
 from device_runner.bundle import _user_features
-from device_runner.contract import Retrieval
 from device_runner.cli import main as device
+from device_runner.contract import Retrieval
 from device_runner.user_features import UserFeature, user_rows
 from edgerec.cli.main import main as workstation
 from edgerec.data.feature_encoding import fit_feature

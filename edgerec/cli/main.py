@@ -11,6 +11,7 @@ from edgerec.cli.compare import compare
 from edgerec.cli.data import data
 from edgerec.cli.ensemble import ensemble
 from edgerec.cli.evaluate import evaluate
+from edgerec.cli.init import init
 from edgerec.cli.recommend import recommend
 from edgerec.cli.run import report, run
 from edgerec.cli.stages import convert, prune, train
@@ -22,5 +23,5 @@ def main() -> None:
     """Train, prune, quantize and ship a recommender that runs on the device."""
 
 
-for command in (run, report, data, train, prune, convert, bench, ensemble, evaluate, compare, recommend):
+for command in (init, run, report, data, train, prune, convert, bench, ensemble, evaluate, compare, recommend):
     main.add_command(command)

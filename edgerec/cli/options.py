@@ -12,7 +12,7 @@ from device_runner.command import json_option
 from edgerec.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from edgerec.pipeline import Run
+    pass
 
 DEFAULT_RECIPE = Path("models/grocery/recipe.toml")
 DATASET = click.option(

@@ -94,7 +94,7 @@ class ItemTable(keras.layers.Layer, PrunableLayer):  # type: ignore[misc]
         return self.embeddings + self.feature_vectors(self._features)
 
     def feature_vectors(self, features: EncodedFeatures) -> tf.Tensor:
-        """The part of the vectors that comes from features, float32 [n, d]; for an item without training events, all."""
+        """The part of the vectors that comes from features, float32 [n, d]; all of it for an item without training."""
         # Code 0 stands for an unknown value, and contributes nothing.
         known = tf.expand_dims(tf.cast(features.codes > 0, tf.float32), 2)
         embedded = tf.reduce_sum(dense_lookup(self.categories, tf.constant(features.codes)) * known, 1)

@@ -59,8 +59,8 @@ class Prepare(Stage):
         if any(source.get(key) != known.get(key) for key in ("path", "url")) or there["name"] != self.recipe.data.name:
             raise DataError(
                 f"{self.workspace.folder}: belongs to the data set {there['name']}, from "
-                f"{known.get('path') or known.get('url')}; name another folder with --out, or use --force to replace it "
-                "and all that was made from it"
+                f"{known.get('path') or known.get('url')}; name another folder with --out, or use --force to replace "
+                "it and all that was made from it"
             )
 
     def make(self, into: Path) -> None:

@@ -66,8 +66,8 @@ def check_may_run(command: str) -> None:
     tf_config = os.environ.get("TF_CONFIG")
     if command != "train" and tf_config and not (place := place_of(tf_config)).is_chief:
         raise ClusterError(
-            f"TF_CONFIG makes this process worker {place.index}, which can only run edgerec train; run edgerec {command} on "
-            "the chief (worker 0)"
+            f"TF_CONFIG makes this process worker {place.index}, which can only run edgerec train; run edgerec {command} "
+            "on the chief (worker 0)"
         )
 
 
