@@ -3,6 +3,8 @@
 import csv
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -73,6 +75,21 @@ def test_item_4_whole_numbers_with_gaps_stay_whole_in_parquet(tmp_path: Path) ->
     assert set(table.index) == {"0", "2", "3", "6"}
     assert (table["size"]["0"], table["size"]["2"]) == ("s", "x")
     assert dataset.times.max() == 1612345684250000
+
+
+def test_item_4_whole_numbers_with_gaps_stay_whole_in_a_database(tmp_path: Path) -> None:
+    rows = [(17850.0 if n != 3 else None, float(n), n) for n in range(8)]
+    with closing(sqlite3.connect(tmp_path / "t.db")) as database:
+        database.execute("create table t (user_id real, item_id real, t integer)")
+        database.executemany("insert into t values (?, ?, ?)", rows)
+        database.commit()
+    data = {"source": "sql", "url": f"sqlite:///{tmp_path}/t.db", "table": "t", "columns": {"time": "t"}}
+    settings = {**data, "max_rejected": 0.5, "min_user_events": 1}
+    prepare(Recipe.model_validate({"data": settings}), tmp_path / "d", "key", lambda text: None)
+    dataset = Dataset.load(tmp_path / "d")
+    assert dataset.user_ids == ["17850"]
+    assert list(dataset.item_table["item_id"]) == ["0", "1", "2", "4", "5"]
+    assert rejected(dataset) == [("t", "4", "no user id")]
 
 
 def test_item_4_numbers_in_csv_stay_as_they_are_written(tmp_path: Path) -> None:
@@ -254,7 +271,16 @@ def test_item_28_an_unknown_parameter_is_told_in_one_line(tmp_path: Path) -> Non
 
 
 def test_item_28_what_is_no_secret_is_still_shown() -> None:
-    for text in ("epochs=3", "data.path=a/b.csv", "fourty", "-1.5", "mysql://rd@h:3306/d?charset=utf8mb4", "${DB}"):
+    for text in (
+        "epochs=3",
+        "data.path=a//b.csv",
+        "C:/x",
+        "hdfs://node:8020/t",
+        "fourty",
+        "-1.5",
+        "mysql://rd@h:3306/d?charset=utf8mb4",
+        "${DB}",
+    ):
         assert mask_url(text) == text
 
 

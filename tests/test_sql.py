@@ -110,7 +110,7 @@ def test_a_table_of_a_database_gives_the_dataset_of_the_csv_file(
 
 def test_ids_of_a_database_stay_byte_for_byte(database: sa.Engine, tmp_path: Path) -> None:
     events = [
-        {"n": n, "user_id": user, "item_id": item, "big": 12345678901234567890, "flag": True}
+        {"n": n, "user_id": user, "item_id": item, "big": 12345678901234567890 + n % 2, "flag": True}
         for n, (user, item) in enumerate([(u, i) for u in ("00", "0") for i in [*HARD_IDS, "y", "z"]], 1)
     ]
     text = sa.String(60).with_variant(sa.String(60, collation="utf8mb4_bin"), "mysql", "mariadb")
@@ -126,7 +126,7 @@ def test_ids_of_a_database_stay_byte_for_byte(database: sa.Engine, tmp_path: Pat
     ids = ["", *dataset.item_table["item_id"]]
     assert [ids[row] for row in dataset.events[:7]] == HARD_IDS
     dataset = prepared(tmp_path / "b", source="sql", url=url, table="events", columns={"item": "big"}, repeats="all")
-    assert list(dataset.item_table["item_id"]) == ["12345678901234567890"]
+    assert set(dataset.item_table["item_id"]) == {"12345678901234567890", "12345678901234567891"}
 
 
 def test_item_and_user_tables_may_be_in_the_database(database: sa.Engine, tmp_path: Path) -> None:
@@ -182,13 +182,13 @@ def test_times_do_not_depend_on_the_zone_of_the_server(database: sa.Engine, tmp_
     with database.begin() as connection:
         connection.exec_driver_sql(run.format(kind))
         connection.exec_driver_sql(zone)
-        for item in "abc":
+        for item in "abcd":
             connection.exec_driver_sql(
                 f"insert into moments values ('u', '{item}', '2020-03-29 02:30:00.00000{ord(item) - 96}')"
             )
     prepared(tmp_path / "d", source="sql", url=text_of(database.url), table="moments", columns={"time": "at"})
     times = pq.read_table(tmp_path / "d" / "interactions.parquet")["t"].to_pylist()
-    assert times == [1585449000000001, 1585449000000002, 1585449000000003]
+    assert times == [1585449000000001 + n for n in range(4)]
 
 
 def test_more_rows_are_noticed(database: sa.Engine, tmp_path: Path) -> None:

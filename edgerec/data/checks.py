@@ -63,7 +63,7 @@ def _blank(column: str) -> str:
 
 
 def _write_rejected(engine: Engine, table: Table, path: Path, rejected: Rejected) -> None:
-    engine.write("select line, reason, shown from checked where reason is not null order by line", path)
+    engine.write("select line, reason, shown from checked where reason is not null order by line", path, True)
     for file in parquet_files(path):
         for batch in pq.ParquetFile(file).iter_batches():
             for line, reason, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):

@@ -81,17 +81,17 @@ class Dataset:
 
     @property
     def exclude_seen(self) -> bool:
-        """Whether items of the history are left out of the recommendations: always, unless repeats are kept."""
+        """Whether items that the user had are left out of the recommendations: yes, unless repeats are kept."""
         return bool(self.info["repeats"] != "all")
 
     @cached_property
     def item_table(self) -> pd.DataFrame:
-        """One line an item, in row order: ``item_row``, ``item_id``, ``title``, ``interactions`` and features."""
+        """One row an item, in row order: ``item_row``, ``item_id``, ``title``, ``interactions`` and features."""
         return pd.read_parquet(self.folder / "items.parquet")
 
     @cached_property
     def user_table(self) -> pd.DataFrame:
-        """One line a user, in order: ``user_row``, ``user_id``, ``interactions``, ``trained`` and features."""
+        """One row a user, in order: ``user_row``, ``user_id``, ``interactions``, ``trained`` and features."""
         return pd.read_parquet(self.folder / "users.parquet")
 
     def features(self, of: Literal["items", "users"]) -> list[Feature]:
@@ -111,11 +111,11 @@ class Dataset:
 
     @cached_property
     def popularity(self) -> np.ndarray:
-        """Training interactions by row, int64 [N + 1]."""
+        """Training interactions of each item row, int64 [N + 1]."""
         return np.bincount(self.events[self.parts == TRAIN], minlength=self.items + 1)
 
     def training_histories(self) -> list[np.ndarray]:
-        """Each user's training events (views, oldest first); cold items cannot be among them."""
+        """Each user's training events, oldest first, as views of ``events``; cold items cannot be among them."""
         starts = self.offsets[:-1]
         # A user's training events come before the others.
         counts = np.add.reduceat(self.parts == TRAIN, starts) if len(self.parts) else np.zeros(0, int)
@@ -171,7 +171,7 @@ class Targets:
         return len(self.items)
 
     def sample(self, count: int, seed: int) -> "Targets":
-        """``count`` of them, drawn without replacement, in their order."""
+        """``count`` random targets, without replacement, in their present order."""
         chosen = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
         baskets = None if self.baskets is None else [self.baskets[i] for i in chosen]
         return Targets(self.users[chosen], [self.histories[i] for i in chosen], self.items[chosen], baskets)

@@ -50,7 +50,7 @@ class DuckEngine:
     def define(self, name: str, sql: str) -> None:
         self._run(f"create or replace view {name} as {sql}")
 
-    def write(self, sql: str, path: Path) -> None:
+    def write(self, sql: str, path: Path, in_parts: bool = False) -> None:
         self._run(f"copy ({sql}) to {_literal(path)} (format parquet)")
 
     def count(self, name: str) -> int:

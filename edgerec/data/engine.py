@@ -42,9 +42,9 @@ class Engine(Protocol):
     def define(self, name: str, sql: str) -> None:
         """Let ``name`` stand for ``sql``, which is run wherever ``name`` is used. ``sql`` must not read ``name``."""
 
-    def write(self, sql: str, path: Path) -> None:
-        """Run ``sql`` and write its rows, in its order, to ``path``: one Parquet file, or a folder of
-        ``part-*.parquet`` whose order is that of their names.
+    def write(self, sql: str, path: Path, in_parts: bool = False) -> None:
+        """Run ``sql`` and write its rows, in its order, to one Parquet file; ``in_parts`` for large results: to one
+        file, or a folder of ``part-*.parquet`` whose order is that of their names.
         """
 
     def count(self, name: str) -> int:

@@ -13,7 +13,8 @@ from device_runner import EdgeRecError
 Kind = Literal["categorical", "multi", "numeric"]
 # Place 0 of every vocabulary: a value that is missing, or was not seen in training.
 UNKNOWN = 0
-# Scaled numbers are cut here: one item's would stretch the scale that all items share in a quantized table.
+# Scaled numbers are clipped here: a single extreme one would stretch the scale that all items share in a quantized
+# table.
 OUTLIER = 10.0
 
 
@@ -23,9 +24,9 @@ class Feature:
 
     Attributes:
         kind: ``categorical`` (one value), ``multi`` (several, split at ``separator``) or ``numeric``.
-        vocabulary: values in order of how many training rows have them; the n-th has code n + 1.
-        mean: of the training rows, and ``std`` likewise (1 where all are equal), for ``numeric``.
-        missing: share of training rows without a value, or with one that is no finite number.
+        vocabulary: the values, those of the most training rows first; the n-th (from 0) has code n + 1.
+        mean: mean of the training rows (numeric only), and ``std`` their standard deviation, 1 where all are equal.
+        missing: share of training rows without a value, or whose number is not finite.
     """
 
     name: str
@@ -40,12 +41,12 @@ class Feature:
         return asdict(self)
 
     def values(self, cell: object) -> list[str]:
-        """The categories in one cell of the table, none where it is missing."""
+        """The categories in one cell of the table; an empty list where it is missing."""
         return _parts(cell, self.separator if self.kind == "multi" else None)
 
     def scale(self, values: pd.Series) -> np.ndarray:
-        """Values of a numeric column, float32 [n]: (value - mean) / std, cut at ``OUTLIER``; 0 where missing or no
-        finite number.
+        """Standardise a numeric column: float32 [n], (value - mean) / std, clipped to ±``OUTLIER``; 0 where the value is
+        missing or not a finite number.
         """
         numbers = _numbers(values)
         scaled = np.where(np.isfinite(numbers), (numbers - self.mean) / self.std, 0.0)
@@ -58,9 +59,9 @@ class EncodedFeatures:
 
     Attributes:
         codes: int32 [n, M], a place in the joint vocabulary of all categorical and multi-valued features for each
-            value a row has; 0 fills up and stands for what is not known.
+            value of a row, padded with 0, which also stands for unknown values.
         numbers: float32 [n, Q], the scaled numeric features.
-        codes_used: size of the joint vocabulary, with 0.
+        codes_used: size of the joint vocabulary, counting 0.
     """
 
     codes: np.ndarray
@@ -68,7 +69,7 @@ class EncodedFeatures:
     codes_used: int
 
     def with_padding(self, behind: int = 0) -> "EncodedFeatures":
-        """The same behind a row without features, for row 0 of the item table, and before some more without."""
+        """A copy with one row of zeros in front (row 0 of the item table) and ``behind`` such rows at the end."""
         codes, numbers = (np.pad(values, ((1, behind), (0, 0))) for values in (self.codes, self.numbers))
         return EncodedFeatures(codes, numbers, self.codes_used)
 
@@ -82,10 +83,10 @@ class EncodedFeatures:
 
 
 def encode_features(features: Sequence[Feature], table: pd.DataFrame) -> EncodedFeatures:
-    """Encode the features' columns of ``table`` together.
+    """Encode the columns of ``table`` that ``features`` name.
 
     Raises:
-        EdgeRecError: a column is absent.
+        EdgeRecError: the table lacks a column.
     """
     absent = [feature.name for feature in features if feature.name not in table]
     if absent:
@@ -107,10 +108,10 @@ def encode_features(features: Sequence[Feature], table: pd.DataFrame) -> Encoded
 
 
 def chosen_features(names: Sequence[str], features: Sequence[Feature], of: Literal["item", "user"]) -> list[Feature]:
-    """Those of a table's features that ``[model] item_features`` or ``user_features`` names, in its order.
+    """The features that ``[model] item_features`` or ``user_features`` names, in the order of the names.
 
     Raises:
-        EdgeRecError: a name is no feature.
+        EdgeRecError: the table has no feature of one of the names.
     """
     known = {feature.name: feature for feature in features}
     for name in names:
@@ -122,7 +123,7 @@ def chosen_features(names: Sequence[str], features: Sequence[Feature], of: Liter
 
 
 def fit_feature(name: str, kind: Kind, values: pd.Series, separator: str = "|") -> Feature:
-    """Learn a feature's parameters from the training rows' values (text, missing as NA)."""
+    """Learn a feature's parameters from the values of the training rows (text, NA where missing)."""
     if kind == "numeric":
         finite = finite_numbers(values)
         mean, std = (float(finite.mean()), float(finite.std())) if len(finite) else (0.0, 1.0)
@@ -135,8 +136,8 @@ def fit_feature(name: str, kind: Kind, values: pd.Series, separator: str = "|") 
 
 
 def guess_kind(values: pd.Series) -> Kind:
-    """``numeric`` for a column of numbers with more than 20 different ones, else ``categorical``; several values in
-    one cell cannot be told from one, so ``multi`` has to be said in the recipe.
+    """Guess a feature's kind: ``numeric`` for more than 20 different numbers, else ``categorical``. Several values in
+    one cell look like one, so ``multi`` must be set in the recipe.
     """
     known = values.dropna()
     if known.nunique() > 20 and np.isfinite(_numbers(known)).all():
@@ -153,7 +154,7 @@ def _parts(value: object, separator: str | None) -> list[str]:
 
 
 def finite_numbers(values: pd.Series) -> np.ndarray:
-    """Those of a column's values that are finite numbers, float64."""
+    """The finite numbers among a column's values, float64."""
     numbers = _numbers(values)
     return numbers[np.isfinite(numbers)]
 

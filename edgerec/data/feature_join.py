@@ -1,6 +1,5 @@
 """Item and user features: joined to the ids that were kept, and learned from the training rows."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def join_feature_table(
     joined = joined.drop(columns=[ID])
     if "title" in joined:
         joined["title"] = joined["title"].fillna("")
-    _replace(path, joined)
+    joined.to_parquet(path, index=False)
     # Every item has a training event. Users without one are left out: nothing can be learned from them.
     known = joined[joined["trained"]] if "trained" in joined else joined
     learned = [_learned(known[name], source.settings) for name in features]
@@ -64,9 +63,3 @@ def _learned(column: pd.Series, settings: FeatureTable) -> Feature:
     if settings.numeric is None:
         return fit_feature(name, guess_kind(column), column)
     return fit_feature(name, "numeric" if name in settings.numeric else "categorical", column)
-
-
-def _replace(path: Path, table: pd.DataFrame) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    table.to_parquet(path, index=False)

@@ -48,6 +48,7 @@ def number_rows(engine: Engine, folder: Path) -> dict[str, int]:
         order by u.user_row, s.t, s.line
         """,
         folder / "interactions.parquet",
+        in_parts=True,
     )
     cold_items = """
         select count(distinct s.item_id) from split as s left join items as i on s.item_id = i.item_id

@@ -68,9 +68,10 @@ class SparkEngine:
     def define(self, name: str, sql: str) -> None:
         self._run(lambda: self._session.sql(sql)).createOrReplaceTempView(name)
 
-    def write(self, sql: str, path: Path) -> None:
+    def write(self, sql: str, path: Path, in_parts: bool = False) -> None:
         made = path.with_name(path.name + ".made")
-        self._run(lambda: self._session.sql(sql).write.parquet(_uri(made)))
+        frame = self._run(lambda: self._session.sql(sql))
+        self._run(lambda: (frame if in_parts else frame.coalesce(1)).write.parquet(_uri(made)))
         parts = sorted(made.glob("part-*.parquet"))
         if len(parts) == 1:
             parts[0].rename(path)

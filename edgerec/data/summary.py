@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from edgerec.data.dataset import TEST, TRAIN, VALIDATION, parquet_files, read_events, split_fingerprint
+from edgerec.data.dataset import TEST, TRAIN, VALIDATION, read_events, split_fingerprint
 from edgerec.data.sources.places import Tables
 from edgerec.recipe import Recipe
 
@@ -36,7 +36,7 @@ def summarise(recipe: Recipe, tables: Tables, folder: Path, funnel: dict[str, An
         "repeats": recipe.data.repeats,
         "split": recipe.split.kind,
         "split_fingerprint": split_fingerprint(users, items, columns),
-        "has_titles": "title" in pq.read_schema(parquet_files(folder / "items.parquet")[0]).names,
+        "has_titles": "title" in pq.read_schema(folder / "items.parquet").names,
         "ties": _ties(folder),
         "funnel": {**funnel, **{name: int(parts[code]) for name, code in PARTS.items()}},
     }
@@ -55,4 +55,4 @@ def _ties(folder: Path) -> float | None:
 
 
 def _column(path: Path, name: str) -> list[str]:
-    return [value for file in parquet_files(path) for value in pq.read_table(file, columns=[name])[name].to_pylist()]
+    return list(pq.read_table(path, columns=[name])[name].to_pylist())

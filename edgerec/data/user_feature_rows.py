@@ -1,4 +1,4 @@
-"""User features as a model reads them: learned from training users, encoded by the device's own code."""
+"""User features as rows that a model reads: learned from training users, encoded by the code that runs on devices."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from device_runner import EdgeRecError
 from device_runner.user_features import UserFeature, rows_of, user_rows
 from edgerec.data.feature_encoding import Feature, chosen_features, finite_numbers
 
-# A value of fewer training users has no row: it would tell who they are, and teaches little.
+# A value that fewer training users have gets no row: it could identify them, and little can be learned from it.
 MIN_USERS = 10
-# Ranges of a numeric feature, of about as many training users each.
+# A numeric feature is cut into at most so many ranges, of about equally many training users each.
 RANGES = 8
 
 
 def fit_user_features(
     names: Sequence[str], features: Sequence[Feature], table: pd.DataFrame, first: int
 ) -> list[UserFeature]:
-    """The features ``names`` of ``table`` (``Dataset.user_table``), with rows from ``first`` on.
+    """Learn the features ``names`` from ``table`` (``Dataset.user_table``), and give them the rows from ``first`` on.
 
     Raises:
-        EdgeRecError: a name is no feature, or one with several values.
+        EdgeRecError: there is no feature of a name, it has several values a user, or no value is frequent enough.
     """
     fitted: list[UserFeature] = []
     for feature in chosen_features(names, features, "user"):
@@ -42,9 +42,8 @@ def _fit(feature: Feature, column: pd.Series, first: int) -> UserFeature:
 
 
 def _edges(numbers: np.ndarray) -> tuple[float, ...]:
-    """Bounds of ranges with ``MIN_USERS`` of the numbers or more in each.
-
-    Rounded to two digits, so that none is a single user's number.
+    """Bounds of ranges that hold ``MIN_USERS`` numbers or more each, rounded to two digits: no bound is the number of a
+    single user.
     """
     if len(numbers) == 0:
         return ()
@@ -59,24 +58,24 @@ def _edges(numbers: np.ndarray) -> tuple[float, ...]:
 
 
 def users_of(features: Sequence[UserFeature], table: pd.DataFrame) -> list[dict[str, object]]:
-    """What the lines of a user table say of each user, by feature.
+    """The values of each user's features, by name, one dictionary a row of the user table.
 
     Raises:
-        EdgeRecError: a column is absent.
+        EdgeRecError: the table lacks a column.
     """
     names = [feature.name for feature in features]
     if absent := [name for name in names if name not in table]:
         raise EdgeRecError(
-            f"the user table lacks the feature {', '.join(absent)}, which the model is told; it has: "
+            f"the user table lacks the feature {', '.join(absent)}, which the model reads; it has: "
             f"{', '.join(map(str, table))}"
         )
     return [dict(zip(names, line, strict=True)) for line in table[names].to_numpy(object)]
 
 
 def encode_users(features: Sequence[UserFeature], table: pd.DataFrame) -> list[np.ndarray]:
-    """Rows of each user's known values, int32 [≤ len(features)] each, for the lines of a user table.
+    """The rows of each user's known values, one int32 [at most len(features)] a row of the user table.
 
     Raises:
-        EdgeRecError: a column is absent.
+        EdgeRecError: the table lacks a column.
     """
     return [np.array(user_rows(features, user), np.int32) for user in users_of(features, table)]

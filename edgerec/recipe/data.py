@@ -30,7 +30,7 @@ def mask_url(text: str) -> str:
         return text
     if match := _URL.match(value):
         return key + match[1] + (_masked_place(match[2]) or "***")
-    if re.search("@|//|:/|[?&;][^=]*=", value):
+    if re.search("@|/.*:|[?&;][^=]*=", value):
         scheme = re.match(rf"({'|'.join(_DIALECTS)})(\+\w+)?:?", value)
         return f"{key}{scheme[0] if scheme else ''}***"
     return text

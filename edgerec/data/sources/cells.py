@@ -20,7 +20,7 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else str(value)
+        return str(int(value)) if value.is_integer() and abs(value) < 9e18 else str(value)
     if isinstance(value, Decimal):
         return format(value.to_integral_value() if value == value.to_integral_value() else value, "f")
     if isinstance(value, datetime):
