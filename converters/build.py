@@ -6,7 +6,7 @@ from pathlib import Path
 from converters.schemes import SCHEMES
 from device_runner.child_process import run_module
 
-# TensorFlow takes seconds to import and a second or two a scheme; far more is a hang.
+# TensorFlow takes seconds to import, and each scheme a second or two; far more is a hang.
 SECONDS_A_SCHEME = 600
 
 

@@ -1,4 +1,4 @@
-"""Run as a process by ``build``: SavedModel -> one flatbuffer a scheme.
+"""Run as a process by ``build``: SavedModel -> one flatbuffer per scheme.
 
 ``python -m converters.build_process SAVED_MODEL FOLDER MODULE:SCHEME ...`` writes ``FOLDER/SCHEME.tflite`` for each
 scheme that can be converted, and ``FOLDER/SCHEME.error``, one line, for each that cannot.
@@ -26,7 +26,9 @@ def main() -> None:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             Path(folder, f"{name}.error").write_text(lines[-1] if lines else type(error).__name__)
         else:
-            Path(folder, f"{name}.tflite").write_bytes(content)
+            part = Path(folder, f"{name}.part")
+            part.write_bytes(content)
+            part.rename(part.with_suffix(".tflite"))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from converters.servable import Servable
 from converters.verify import Verification, verify
 from device_runner import EdgeRecError, Recommender
 from device_runner.contract import Outputs, Retrieval
+from device_runner.ranking import TOP
 
 GOLDEN_CASES = 5
-GOLDEN_TOP = 10
 
 
 class ConversionError(EdgeRecError):
@@ -108,7 +108,7 @@ def golden_cases(bundle: Path, backend: str, contract: Retrieval) -> list[dict[s
         exclude = history[-contract.max_exclude :]
         if number == 1:
             history = [feature.first for feature in recommender.bundle.user_features] + history
-        ids, scores = recommender.recommend_rows(history, exclude, GOLDEN_TOP)
+        ids, scores = recommender.recommend_rows(history, exclude, TOP)
         cases.append(
             {
                 "history": history,

@@ -1,4 +1,4 @@
-"""Registries: things of one kind by name, each entered by the module that defines it."""
+"""Registries: objects of one kind by name, each entered by the module that defines it."""
 
 import difflib
 import importlib
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class Registry(dict[str, T]):
-    """Name -> thing. A new one is a new module that calls ``register``; nothing else has to know it.
+    """Objects by name. A new one is a new module that calls ``register``.
 
     Args:
-        kind: what the things are called in messages, such as ``"scheme"``.
+        kind: what the objects are called in messages, such as ``"scheme"``.
     """
 
     def __init__(self, kind: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A large constant that must stand once in the file, whatever reads it.
+    """A large constant that must be stored only once in the file.
 
     Attributes:
         name: in reports, such as ``"item_table"``.

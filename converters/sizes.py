@@ -1,4 +1,4 @@
-"""Where a bundle's bytes are."""
+"""The size of a bundle, by part."""
 
 import zlib
 from collections.abc import Sequence

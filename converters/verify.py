@@ -21,7 +21,7 @@ class Verification:
 
     Attributes:
         version: of the runtime.
-        reason: why the file may not claim the runtime, in words; ``""`` where it may.
+        reason: why verification failed, in words; ``""`` if the file passed and may claim the runtime.
         agreement: the contract's figures against the Keras model; empty where the runtime failed.
         outputs: what it gave, as the contract's ``agreement`` compares it.
     """
@@ -75,7 +75,7 @@ def _verify_on(
     contract = Bundle.read(bundle).contract
     agreement = contract.agreement(expected, outputs)
     reason = "all scores are zero" if not outputs["scores"].any() else SCHEMES[scheme].shortfall(agreement)
-    # Where the model keeps a state, the first inputs came by way of it too.
+    # Recurrent models: the outputs for the first inputs were also computed by way of the state.
     by_state = {name.removeprefix("state_"): values for name, values in outputs.items() if name.startswith("state_")}
     if by_state and not reason:
         first = {name: expected[name][: len(values)] for name, values in by_state.items()}

@@ -10,10 +10,9 @@ import sys
 
 import numpy as np
 
-from device_runner.ranking import exclude, top_rows
+from device_runner.ranking import TOP, exclude, top_rows
 from device_runner.recommender import Recommender
 
-TOP = 10
 # Histories that are read event by event.
 STEPPED = 50
 

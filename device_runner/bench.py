@@ -71,7 +71,8 @@ def bench(
         start = CLOCK()
         recommender.invoke(inputs)
         bare[turn] = CLOCK() - start
-    stepped = _step_times(recommender, histories[0], runs) if recommender.contract.state else None
+    known = [item for item in histories[0] if recommender.rows([item])]
+    stepped = _step_times(recommender, known, runs, k) if recommender.contract.state else None
     cold = cold_start(path, histories[0], recommender.backend, threads)
     return {
         "schema": SCHEMA,
@@ -90,14 +91,16 @@ def bench(
     }
 
 
-def _step_times(recommender: Recommender, history: Sequence[str], runs: int) -> np.ndarray:
-    """Times of one event and the recommendation after it, from a stored state: ns, [runs]."""
+def _step_times(recommender: Recommender, history: Sequence[str], runs: int, k: int) -> np.ndarray:
+    """Times of one more event and the recommendation of ``k`` items after it, from a stored state, with the history
+    excluded: ns, [runs]. All events of the history are in the catalogue.
+    """
     state, times = recommender.new_state(), np.empty(runs)
     for turn in range(-WARM_UP, runs):
         item = history[turn % len(history)]
         start = CLOCK()
         state = recommender.advance(state, item)
-        recommender.recommend_from_state(state)
+        recommender.recommend_from_state(state, k, history)
         times[max(turn, 0)] = CLOCK() - start
     return times
 

@@ -1,4 +1,4 @@
-"""Contracts: the signatures that a bundle has, and what it means that a file agrees with its Keras model."""
+"""Contracts: the signatures of a bundle, and how agreement with its Keras model is measured."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -120,11 +120,14 @@ class Ranking:
         return cls(entry["candidates"], inputs)
 
 
+# The names of all figures of agreement.
+FIGURES = frozenset({"overlap@10", "worst_overlap@10", "kendall_tau", "worst_kendall_tau", "score_error"})
+
 KINDS: dict[str, type[Retrieval] | type[Ranking]] = {kind.kind: kind for kind in (Retrieval, Ranking)}
 
 
 def contract_from_json(entry: object) -> Retrieval | Ranking:
-    """The contract of a manifest. Files of before there were kinds are for retrieval.
+    """The contract of a manifest. A manifest without a kind is for retrieval.
 
     Raises:
         ValueError: it is malformed or of an unknown kind.

@@ -1,4 +1,4 @@
-"""The root of the project's errors; a command line turns each into one line and exit code 1."""
+"""The root of the project's errors; a command line turns each into one line and an exit code, 1 unless the error says other."""
 
 
 class EdgeRecError(Exception):

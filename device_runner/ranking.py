@@ -1,8 +1,11 @@
-"""Top lists from scores: one order everywhere. Best first; of equal scores the lower, more popular, row."""
+"""Top lists from scores, with one order everywhere: best first, and of equal scores the lower, more popular, row."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+# Length of the lists that figures of quality and agreement are about.
+TOP = 10
 
 
 def exclude(scores: np.ndarray, excluded: Sequence[Sequence[int] | np.ndarray]) -> None:

@@ -1,7 +1,7 @@
 """The Python interface, for notebooks and scripts: the same stages and artifacts as the command."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,24 +39,38 @@ def run(
     """
     path = Path(recipe) if isinstance(recipe, str | Path) else None
     document = dict(recipe) if isinstance(recipe, Mapping) else read_document(Path(recipe))
+    frames = {"interactions": interactions, "items": items, "users": users}
+    given = {name: frame for name, frame in frames.items() if frame is not None}
+    if not given:
+        resolved = check_recipe(document, overrides, path)
+        return Run(resolved, Path(out or Path("runs", resolved.data.name)), Progress())
+    # Checked before any frame is written; where they are written follows from the name.
+    name = check_recipe(_with_frames(document, given, Path("FRAMES")), overrides, path).data.name
+    folder = Path(out or Path("runs", name))
+    for table, frame in given.items():
+        _write(frame, folder / "tables" / f"{table}.parquet")
+    return Run(check_recipe(_with_frames(document, given, folder / "tables"), overrides, path), folder, Progress())
+
+
+def _with_frames(document: Mapping[str, Any], given: Iterable[str], folder: Path) -> dict[str, Any]:
+    """The document with the files of the frames in place of the tables that it names."""
     data = dict(document.get("data", {}))
-    folder = Path(out) if out is not None else Path("runs", str(data.get("name", "dataset")))
-    if interactions is not None:
-        data |= {"path": _written(interactions, folder / "tables" / "interactions.parquet")}
-    for name, table, column in (("items", items, "item_id"), ("users", users, "user_id")):
-        if table is not None:
-            data[name] = {
-                "id": column,
-                **data.get(name, {}),
-                "path": _written(table, folder / "tables" / f"{name}.parquet"),
+    if "interactions" in given:
+        for key in ("source", "url", "table", "query"):
+            data.pop(key, None)
+        data["path"] = str(folder / "interactions.parquet")
+    for table, column in (("items", "item_id"), ("users", "user_id")):
+        if table in given:
+            settings = {
+                key: value for key, value in data.get(table, {}).items() if key not in ("url", "table", "query")
             }
-    return Run(check_recipe({**document, "data": data}, overrides, path), folder, Progress())
+            data[table] = {"id": column, **settings, "path": str(folder / f"{table}.parquet")}
+    return {**document, "data": data}
 
 
-def _written(table: pd.DataFrame, path: Path) -> str:
-    """Write a table; one that is there and the same is left alone, so that nothing is made from it again."""
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as Parquet; a file that has it already is left alone, so that nothing is made from it again."""
     content = io.BytesIO()
-    table.to_parquet(content, index=False)
+    frame.to_parquet(content, index=False)
     if not path.is_file() or path.read_bytes() != content.getvalue():
         write_file(path, content.getvalue())
-    return str(path)

@@ -20,27 +20,30 @@ def fingerprint(value: Any) -> str:
 
 
 def file_fingerprint(path: Path) -> list[Any]:
-    """What tells that a source file changed: its size and time of change, or those of a folder's files."""
+    """Size and time of change of a file, or of every file in a folder, to tell whether it changed."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     return [[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 
 def stamp_of(folder: Path) -> dict[str, Any]:
-    """What the finished artifact in ``folder`` was made from; empty if there is none."""
+    """What the finished artifact in ``folder`` was made from; empty if there is none, or if a file of it is missing or
+    has another size than when it was made.
+    """
     try:
         stamp = json.loads((folder / STAMP).read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        whole = all((folder / name).stat().st_size == size for name, size in stamp["files"].items())
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return stamp if isinstance(stamp, dict) else {}
+    return stamp if whole else {}
 
 
 @contextmanager
 def new_folder(folder: Path, stamp: Mapping[str, Any]) -> Iterator[Path]:
     """A temporary folder that takes the place of ``folder`` when the block ends well, and vanishes when it does not.
 
-    A kill at any moment leaves the old artifact or the new one. Everything is on the disk before it takes its place,
-    and what was there before is put back by the next call if the new one had not followed it. What killed processes
-    left for the same ``folder`` is removed.
+    A kill at any moment leaves the old artifact or the new one. Everything is on the disk before it takes its place, and
+    after a kill between the two renames the next call restores the old artifact. Leftovers of killed processes for the
+    same ``folder`` are removed.
 
     Args:
         stamp: what the artifact is made from, for ``stamp_of``; ready for JSON.
@@ -50,7 +53,8 @@ def new_folder(folder: Path, stamp: Mapping[str, Any]) -> Iterator[Path]:
     try:
         yield temporary
         _flush(temporary)
-        (temporary / STAMP).write_text(json.dumps(dict(stamp)) + "\n")
+        files = {str(p.relative_to(temporary)): p.stat().st_size for p in temporary.rglob("*") if p.is_file()}
+        (temporary / STAMP).write_text(json.dumps({**stamp, "files": files}) + "\n")
         _flush(temporary / STAMP)
         replaced = folder.with_name(temporary.name + ".old")
         if folder.exists():
@@ -102,7 +106,7 @@ def sweep(folder: Path, name: str = "*") -> None:
 
 
 def _temporary(target: Path) -> Path:
-    """Name for ``target`` while this process makes it. Nothing is there, nor at the names of ended processes."""
+    """The name of ``target`` while this process makes it; leftovers of ended processes are removed first."""
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target.parent, glob.escape(target.name))
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")

@@ -31,7 +31,7 @@ def recommend_all(bundle: Path, histories: Path, columns: Columns, k: int, out: 
 
     Raises:
         DataError: the table cannot be read or lacks a column, a time is not a number or an ISO 8601 date, or ``out``
-            is of another kind.
+            has an unsupported suffix.
     """
     if out.suffix not in WRITERS:
         raise DataError(f"{out}: unknown kind of file {out.suffix!r}; name it {' or '.join('*' + s for s in WRITERS)}")
@@ -58,8 +58,8 @@ def read_histories(path: Path, columns: Columns, say: Say) -> dict[str, list[str
         DataError: see :func:`recommend_all`.
     """
     table = open_table(File(path))
-    wanted = {"--user": columns.user, "--item": columns.item, "--time": columns.time}
-    require_columns(table, dict(wanted))
+    wanted: dict[str, str | None] = {"--user": columns.user, "--item": columns.item, "--time": columns.time}
+    require_columns(table, wanted)
     names = [name for name in wanted.values() if name is not None]
     records = list(table.records(names, say))
     rows = [values for _, values, problem in records if problem is None and all((v or "").strip() for v in values[:2])]

@@ -14,7 +14,7 @@ class DataError(EdgeRecError):
 
 
 class ClusterError(EdgeRecError):
-    """The workers of a training do not come together, or not to the end."""
+    """The workers of a training cannot connect, or one of them ended early."""
 
 
 class TrainingError(EdgeRecError):

@@ -1,4 +1,4 @@
-"""The gate: whether the file that ships keeps the limits of ``[gate]``."""
+"""The gate: checks the file that ships against the limits of ``[gate]``."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -12,7 +12,7 @@ import pandas as pd
 
 import device_runner
 from edgerec import gate
-from edgerec.artifact import sweep, write_file
+from edgerec.artifact import stamp_of, sweep, write_file
 from edgerec.data.dataset import Dataset
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe, dump_recipe
@@ -25,7 +25,7 @@ from edgerec.stages.prune import Prune
 from edgerec.stages.stage import Workspace
 from edgerec.stages.train import ModelStage, Train
 
-# The float32 bundle of the model before pruning, made to show what pruning changes.
+# The float32 bundle of the model before pruning, kept to show the effect of pruning.
 UNPRUNED = "unpruned-float32"
 
 
@@ -58,9 +58,9 @@ PIPELINES: dict[str, Callable[[Workspace], Stages]] = {"retrieval": retrieval}
 
 
 class Run:
-    """A recipe and the folder of its artifacts; whatever is asked for is made first, and nothing twice.
+    """A recipe and the folder of its artifacts. What is asked for is made on demand, and nothing is made twice.
 
-    The folder gets ``dataset/``, ``trained/``, ``pruned/``, one folder a bundle under ``bundles/``, ``measured/``, and
+    The folder gets ``dataset/``, ``trained/``, ``pruned/``, one folder per bundle under ``bundles/``, ``measured/``, and
     then ``report.json``, ``report.html`` and ``MODEL_CARD.md`` with ``curves.svg``; ``logs/`` is for TensorBoard.
     """
 
@@ -95,9 +95,11 @@ class Run:
 
     @cached_property
     def report(self) -> dict[str, Any]:
-        """The report (design: schema version 1), written to the folder with its pages where these are missing or out of
-        date.
-        """
+        """The report (schema version 1), written to the folder with its pages where these are missing or out of date."""
+        with self.stages.measured.workspace.locked():
+            return self._report()
+
+    def _report(self) -> dict[str, Any]:
         figures = self.stages.measured.document()
         judged = gate.judge(self.recipe.gate, figures["variants"][-1])
         report = {"schema": 1, "version": device_runner.__version__, **figures, "gate": judged}
@@ -141,7 +143,7 @@ class Run:
         """Remove bundles of schemes that the recipe no longer has, and what killed processes left."""
         names = {stage.variant for stage in self.stages.bundles}
         for folder in (self.folder / "bundles").iterdir():
-            if folder.name not in names and not folder.name.startswith("."):
+            if folder.name not in names and stamp_of(folder):  # nothing but what a stage has made
                 self.progress.say(f"removing {folder}: the recipe no longer has it")
                 shutil.rmtree(folder)
         sweep(self.folder)
@@ -149,5 +151,5 @@ class Run:
 
 
 def _flat(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry of the report without what no table can show."""
+    """An entry of the report without the parts that do not fit into a table."""
     return {name: value for name, value in entry.items() if name not in ("slices", "runtimes", "measured_on")}

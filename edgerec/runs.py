@@ -46,6 +46,9 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 def _report(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((folder / "report.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        if report["schema"] == 1:
+            return dict(report)
+        raise DataError(f"{folder / 'report.json'}: of schema {report['schema']}; run again with this version")
+    except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{folder}: no report here; make one with: edgerec run RECIPE --out {folder}") from None

@@ -41,7 +41,7 @@ CRITERION = '''
 import numpy as np
 from edgerec.pruning.criteria.criterion import CRITERIA
 
-def first_units(groups, batches):
+def first_units(groups, objective):
     """The later a unit stands, the less it counts."""
     return {group.name: -np.arange(group.units, dtype=float) for group in groups}
 
@@ -112,7 +112,7 @@ def test_a_pruning_criterion_is_one_file(added: Callable[[str, str], object]) ->
     added("dummy_criterion", CRITERION)
     recommender = SequenceRecommender(architecture(encoder="gru", dim=4, blocks=1, max_history=3), 9)
     settings = StructuredPrune(method="structured", criterion="first-units", share=0.75)
-    smaller = structured(recommender, settings, lambda epoch: []).recommender
+    smaller = structured(recommender, settings, None).recommender
     kept = recommender.network.get_layer("widen_0").kernel.numpy()[:, :4]
     assert (smaller.network.get_layer("widen_0").kernel.numpy() == kept).all()
 

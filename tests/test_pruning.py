@@ -67,11 +67,11 @@ def test_magnitude_tells_silent_units_from_loud_ones_and_random_does_not() -> No
     groups = unit_groups(recommender, KINDS)
     for group in groups:
         silenced(group, np.array([1, 5]))
-    importance = CRITERIA["magnitude"](groups, [])
+    importance = CRITERIA["magnitude"](groups, None)
     for group in groups:
         assert importance[group.name].shape == (group.units,)
         assert sorted(np.argsort(importance[group.name])[:2]) == [1, 5]
-    chance = CRITERIA["random"](groups, [])
+    chance = CRITERIA["random"](groups, None)
     assert any(sorted(np.argsort(chance[group.name])[:2]) != [1, 5] for group in groups)
 
 

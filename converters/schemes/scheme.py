@@ -8,6 +8,7 @@ from typing import Any
 from converters.registry import Registry
 from converters.servable import Servable
 from device_runner.backends import BACKENDS
+from device_runner.contract import FIGURES
 
 Step = Callable[[bytes], bytes]
 
@@ -28,8 +29,8 @@ class Scheme:
         configure: sets up the ``tf.lite.TFLiteConverter`` that makes the first flatbuffer.
         steps: what is done to the flatbuffer then, in order.
         runtimes: those that can run it; verification decides whether a file claims them.
-        least, most: limits of the contract's figures of agreement with the Keras model. Beyond them something is
-            broken rather than rounded; broken combinations give zeros or noise without any error.
+        least, most: limits of agreement with the Keras model, by figure of the contract. A file beyond them is broken,
+            not merely rounded: broken combinations give zeros or noise without any error.
         refusal: why a model cannot be converted by this scheme, ``None`` if it can; asked before conversion.
     """
 
@@ -42,6 +43,10 @@ class Scheme:
     steps: tuple[Step, ...] = ()
     runtimes: tuple[str, ...] = field(default_factory=lambda: tuple(BACKENDS))
     refusal: Callable[[Servable], str | None] = accept
+
+    def __post_init__(self) -> None:
+        if unknown := {*self.least, *self.most} - FIGURES:
+            raise ValueError(f"scheme {self.name}: no contract has the figures {', '.join(sorted(unknown))}")
 
     def build(self, saved_model: Path) -> bytes:
         """The flatbuffer, from a SavedModel with all its signatures. Needs TensorFlow."""
@@ -56,7 +61,7 @@ class Scheme:
         return content
 
     def shortfall(self, agreement: Mapping[str, float]) -> str:
-        """Which figure of agreement is beyond its limit, in words; ``""`` if none is (one that is NaN is)."""
+        """Which figure of agreement is beyond its limit, in words; ``""`` if none is. NaN is beyond every limit."""
         for limits, word in ((self.least, "at least"), (self.most, "at most")):
             for figure, limit in limits.items():
                 if figure in agreement and not _within(agreement[figure], limit, word):

@@ -39,7 +39,7 @@ def data_describe(run: "Run", as_json: bool) -> None:
     """
     from edgerec.data.describe import describe
 
-    with run.stages.prepared.to_look_at() as dataset:
+    with run.stages.prepared.preview() as dataset:
         document = describe(dataset)
     if as_json:
         print_json(document)

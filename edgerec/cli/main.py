@@ -1,4 +1,4 @@
-"""``edgerec``: a thin skin over the stages. Everything heavy is imported inside the commands, so that ``--help`` is
+"""``edgerec``: a thin layer over the stages. Everything heavy is imported inside the commands, so that ``--help`` is
 quick and a device install can say which extra is missing.
 """
 

@@ -3,16 +3,13 @@
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from device_runner.backends import NativeLogSilenced
 from device_runner.command import json_option
 from edgerec.errors import MissingExtraError
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_RECIPE = Path("models/grocery/recipe.toml")
 DATASET = click.option(
@@ -37,7 +34,7 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., Any]:
         "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key; may be repeated."
     )
     @click.option(
-        "--force", is_flag=True, help="Turn the folder --out over to RECIPE's data set, if it belongs to another one."
+        "--force", is_flag=True, help="Reuse the folder --out for RECIPE's data set, if it belongs to another one."
     )
     @json_option
     @wraps(command)

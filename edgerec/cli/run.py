@@ -37,7 +37,7 @@ def _show_plan(run: "Run", as_json: bool) -> None:
 @click.command()
 @recipe_options
 def report(run: "Run", as_json: bool) -> None:
-    """Write and show the report of RECIPE (the same as run, by its last stage's name)."""
+    """Write and show the report of RECIPE (the same as run)."""
     _show_report(run, run.report, as_json)
 
 

@@ -144,9 +144,15 @@ class Dataset:
         return replace(targets, baskets=self._baskets(users[warm], positions[warm], code))
 
     def _baskets(self, users: np.ndarray, starts: np.ndarray, part: int) -> list[np.ndarray]:
-        """The rows of each user's events in ``part``, which begin at ``starts``."""
+        """The rows of each user's events in ``part``, which begin at ``starts``; a known item counts once."""
         lasts = self.offsets[users + 1]
-        return [self.events[s:e][self.parts[s:e] == part] for s, e in zip(starts, lasts, strict=True)]
+        return [_distinct(self.events[s:e][self.parts[s:e] == part]) for s, e in zip(starts, lasts, strict=True)]
+
+
+def _distinct(rows: np.ndarray) -> np.ndarray:
+    """Known rows once each, at their first place, and every 0."""
+    first = np.unique(rows, return_index=True)[1]
+    return rows[np.union1d(first, np.flatnonzero(rows == 0))]
 
 
 @dataclass(frozen=True)
@@ -172,9 +178,12 @@ class Targets:
 
     def sample(self, count: int, seed: int) -> "Targets":
         """``count`` random targets, without replacement, in their present order."""
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
-        baskets = None if self.baskets is None else [self.baskets[i] for i in chosen]
-        return Targets(self.users[chosen], [self.histories[i] for i in chosen], self.items[chosen], baskets)
+        return self.subset(np.sort(np.random.default_rng(seed).permutation(len(self))[:count]))
+
+    def subset(self, which: np.ndarray) -> "Targets":
+        """The targets at the places ``which``, int [m]."""
+        baskets = None if self.baskets is None else [self.baskets[i] for i in which]
+        return Targets(self.users[which], [self.histories[i] for i in which], self.items[which], baskets)
 
 
 def read_events(folder: Path, columns: Sequence[str]) -> Iterator[tuple[np.ndarray, ...]]:

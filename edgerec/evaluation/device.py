@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from device_runner import Recommender
+from device_runner.ranking import TOP
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.user_feature_rows import users_of
 from edgerec.errors import DataError
-from edgerec.evaluation.ranking import NEVER, NO_ITEM, TOP, Evaluation, baskets_of, evaluate
+from edgerec.evaluation.ranking import NEVER, NO_ITEM, Evaluation, baskets_of, evaluate
 
 
 def check_split(model: Path, split_fingerprint: str | None, dataset: Dataset) -> None:

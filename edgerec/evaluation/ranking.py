@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from device_runner.errors import EdgeRecError
-from device_runner.ranking import exclude, top_rows
+from device_runner.ranking import TOP, exclude, top_rows
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.evaluation import bootstrap
 from edgerec.evaluation.precision import average_precision
@@ -29,7 +29,6 @@ class Model(Protocol):
         """What the model reads for each target: the history, with rows for user features where it has any."""
 
 
-TOP = 10
 # List lengths of the reported figures. Ranks are kept whole, so k may be larger than TOP.
 CUTOFFS = (1, 5, 10, 20)
 BATCH = 256
@@ -204,11 +203,10 @@ def evaluate_model(
 
 def baskets_of(targets: Targets) -> np.ndarray | None:
     """The item rows of all baskets, int32 [n, B] with ``NO_ROW`` behind smaller ones; ``None`` without baskets."""
-    baskets: Sequence[np.ndarray] | None = getattr(targets, "baskets", None)
-    if baskets is None:
+    if targets.baskets is None:
         return None
-    rows = np.full((len(baskets), max(map(len, baskets), default=0)), NO_ROW, np.int32)
-    for line, basket in zip(rows, baskets, strict=True):
+    rows = np.full((len(targets), max(map(len, targets.baskets), default=0)), NO_ROW, np.int32)
+    for line, basket in zip(rows, targets.baskets, strict=True):
         line[: len(basket)] = basket
     return rows
 

@@ -78,7 +78,7 @@ def _sentence(model: str, baseline: str, gain: float, gain_ci: tuple[float, floa
     low, high = map(signed_percent, gain_ci)
     consequence = {
         "better than": "",
-        "level with": ", which holds zero: the difference may be chance",
+        "level with": ", which includes zero: the difference may be chance",
         "worse than": f": {baseline} would serve users better",
     }
     return (

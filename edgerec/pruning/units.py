@@ -11,14 +11,14 @@ from edgerec.recommenders import SequenceRecommender
 
 @dataclass(frozen=True)
 class Slice:
-    """Where a group of units stands in one weight.
+    """The place of a group of units in one weight.
 
     Attributes:
         layer: name of its layer in the network.
         place: of the weight in ``layer.weights``.
         variable: the weight itself.
         axis: along which the units are.
-        parts: how many times the units stand there, one range behind the other (the gates of a GRU: 3).
+        parts: how many ranges of the units the axis has, one after the other (3 for the gates of a GRU).
     """
 
     layer: str

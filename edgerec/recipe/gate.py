@@ -1,4 +1,4 @@
-"""``[gate]``: when the command fails although everything ran."""
+"""``[gate]``: limits for the file that ships. Beyond them the command fails with exit code 3."""
 
 from pydantic import Field
 

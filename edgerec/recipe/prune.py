@@ -33,7 +33,7 @@ class StructuredPrune(PruneSection):
         ["feed_forward"], description="what is removed: units of the feed-forward layers, of a GRU's state"
     )
     criterion: Annotated[str, AfterValidator(CRITERIA.check)] = Field(
-        "magnitude", description="how the importance of a unit is told; the least important are removed"
+        "magnitude", description="how the importance of a unit is measured; the least important are removed"
     )
 
 

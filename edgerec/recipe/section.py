@@ -13,7 +13,7 @@ class Section(BaseModel):
 
 
 def default_tag(key: str, default: str) -> BeforeValidator:
-    """For a union of sections that ``key`` tells apart: a section that leaves ``key`` out is the ``default`` one."""
+    """The tag ``key`` of a union of sections is ``default`` where the recipe leaves it out."""
 
     def fill(value: Any) -> Any:
         return {key: default, **value} if isinstance(value, dict) else value
@@ -22,7 +22,7 @@ def default_tag(key: str, default: str) -> BeforeValidator:
 
 
 def refuse_idle(section: Section, keys: Iterable[str], because: str) -> None:
-    """Refuse settings that would have no effect.
+    """Reject settings that would have no effect.
 
     Raises:
         ValueError: the recipe sets one of ``keys`` to something else than its default.

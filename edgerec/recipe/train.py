@@ -14,7 +14,9 @@ class Train(Section):
     epochs: int = Field(50, ge=1, description="at most; early stopping ends sooner")
     patience: int = Field(5, ge=1, description="epochs without a better validation NDCG@10")
     batch: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-3, gt=0, description="peak; reached in 200 steps, and linear to zero at the end")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="peak; reached in 200 steps, and falls linearly to zero at the end"
+    )
     steady: float = Field(0.5, ge=0, le=1, description="share of the epochs before the learning rate falls")
     average: float = Field(
         0.999, ge=0, lt=1, description="decay of the moving average of the weights that is kept; 0: no averaging"
@@ -26,7 +28,9 @@ class Train(Section):
         "auto", description="of the item scores in cross-entropy; auto: bfloat16 where the CPU multiplies it"
     )
     negatives: int = Field(512, ge=1, description="shared negatives of sampled-softmax")
-    max_minutes: float | None = Field(None, gt=0, description="of the training; the learning rate then falls in time")
+    max_minutes: float | None = Field(
+        None, gt=0, description="time limit of training, without pruning; the schedule is shortened to fit"
+    )
     strategy: Literal["single", "multiworker"] = Field(
         "single", description="multiworker: each batch is shared by the workers of TF_CONFIG, with the same result"
     )

@@ -10,7 +10,7 @@ WIDTH = 3
 
 
 class CausalWindow(keras.layers.Layer):  # type: ignore[misc]
-    """Each event beside ``WIDTH - 1`` earlier ones, ``dilation`` apart: [B, T, d], [B, T] -> [B, T, WIDTH d].
+    """Each event joined with ``WIDTH - 1`` earlier ones, ``dilation`` apart: [B, T, d], [B, T] -> [B, T, WIDTH d].
 
     Zeros stand for what is before the first event. Followed by a dense layer this is a dilated convolution, whose
     kernel prunes and quantizes like that of any dense layer.

@@ -65,8 +65,8 @@ class GruMixer:
 
 
 class GruEncoder(RecurrentStack):
-    """A stack of gated recurrent units. Several blocks are served by taking all of them from event to event: the states
-    of an inner block after each event would have to go through a list of tensors, which is slow on the runtimes.
+    """A stack of gated recurrent units. Several blocks are served step by step: to pass the states of an inner block
+    after each event to the next block would need tensor lists, which are slow on the runtimes.
     """
 
     def __init__(self, shape: Architecture) -> None:

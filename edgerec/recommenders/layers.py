@@ -105,8 +105,8 @@ class Positions(keras.layers.Layer):  # type: ignore[misc]
     """Adds a learned vector for each position: [B, T, d], [B, T] -> [B, T, d]. The newest event has the last of the L
     positions.
 
-    The positions are looked up by indices computed from the input, with padding at 0: a constant table that is added
-    would be stored in float by every scheme.
+    The positions are looked up by indices that are computed from the input (padding has index 0), because every scheme
+    would keep a table that is added as a constant in float.
     """
 
     def __init__(self, length: int, dim: int, name: str = "positions") -> None:

@@ -8,13 +8,11 @@ import tensorflow as tf
 
 from converters.servable import Table
 from device_runner.contract import Outputs, Retrieval
-from device_runner.ranking import exclude, top_rows
+from device_runner.ranking import TOP, exclude, top_rows
 from edgerec.recommenders.recommender import SequenceRecommender
 
 # Score of an excluded row: far below any real one, finite so that float16 files stay sound in float32 arithmetic.
 EXCLUDED = -1e9
-# Length of the lists that files are compared by.
-TOP = 10
 
 
 class ServedRecommender:

@@ -13,6 +13,7 @@ import device_runner
 from converters.build import build
 from converters.bundle_writer import with_facts
 from converters.convert import Converted, Vocabulary, bundle_flatbuffer, check_convertible
+from converters.schemes import SCHEMES
 from converters.servable import save_model
 from converters.sizes import bundle_sizes
 from converters.verify import Verification
@@ -34,7 +35,7 @@ from edgerec.stages.train import ModelStage
 
 
 class Exports:
-    """What one model exports: the servable and its flatbuffers, shared by the stages of its schemes."""
+    """One model as it is exported: the servable and its flatbuffers, which the stages of all schemes share."""
 
     def __init__(self, workspace: Workspace, prepared: Prepare, model: ModelStage, new: NewItems) -> None:
         self.workspace, self.prepared, self.model, self.new = workspace, prepared, model, new
@@ -60,7 +61,8 @@ class Exports:
     def flatbuffer(self, scheme: str, scratch: Path) -> bytes | str:
         """See :func:`converters.build.build`; all schemes that are out of date are converted in one process."""
         if scheme not in self._flatbuffers:
-            wanted = dict.fromkeys([scheme, *(stage.scheme for stage in self.stages if not stage.is_current())])
+            others = [stage.scheme for stage in self.stages if not stage.is_current()]
+            wanted = dict.fromkeys([scheme, *(name for name in others if not SCHEMES[name].refusal(self.servable))])
             save_model(self.servable, scratch / "saved_model")
             self._flatbuffers |= build(scratch / "saved_model", list(wanted), scratch)
         return self._flatbuffers[scheme]
@@ -153,7 +155,7 @@ class Convert(Stage):
         return padded
 
     def _facts(self, recommender: SequenceRecommender) -> dict[str, Any]:
-        """Entries of the manifest beside those that conversion writes."""
+        """Entries of the manifest, in addition to those that conversion writes."""
         dataset = self._prepared.dataset
         facts: dict[str, Any] = {
             "dataset": {

@@ -1,4 +1,4 @@
-"""Trained recommenders -> one ensemble, measured beside its members."""
+"""Trained recommenders -> one ensemble, measured together with its members."""
 
 import json
 from collections.abc import Sequence

@@ -104,7 +104,7 @@ class Measure(Stage):
         return [list(ids[rows]) for rows in targets.sample(self.recipe.report.histories, seed=0).histories]
 
     def _bundle_variant(self, stage: Convert, histories: list[list[str]]) -> dict[str, Any]:
-        """What is known of a file beside its evaluation."""
+        """The report's entry of a file, without its evaluation."""
         measured = json.loads((stage.folder / "measured.json").read_text())
         times = bench(stage.bundle, histories)
         agreement = measured["runtime_overlap@10"]
@@ -124,7 +124,7 @@ class Measure(Stage):
         }
 
     def _examples(self, targets: Targets) -> list[dict[str, Any]]:
-        """What some users get from the file that ships, with the newest of their history, for people to look at."""
+        """The newest events of some users, and what the file that ships recommends to them."""
         dataset = self._prepared.dataset
         ids = ["", *dataset.item_table["item_id"]]
         titles = ["", *dataset.item_table["title"]] if "title" in dataset.item_table else ids
@@ -146,7 +146,7 @@ class Measure(Stage):
 
 
 def _keras_variant(name: str, stage: ModelStage) -> dict[str, Any]:
-    """What is known of a Keras model beside its evaluation."""
+    """The report's entry of a Keras model, without its evaluation."""
     sparsity = stage.log()["sparsity"]["total"]
     return {"name": name, "file": None, "scheme": "keras", "fidelity": {}, "sparsity": sparsity}
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from edgerec.artifact import file_fingerprint
 from edgerec.data.feature_encoding import chosen_features
 from edgerec.data.new_items import read_new_items
+from edgerec.data.sources.places import File
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Workspace
 
@@ -37,6 +37,10 @@ class NewItems:
         return None if new.empty else new
 
     def fingerprint(self) -> Any:
-        """What tells that the table changed; ``None`` if there are no new items."""
+        """What tells that the table changed; ``None`` if the recipe names none.
+
+        Raises:
+            DataError: there is no such file.
+        """
         path = self._workspace.recipe.convert.new_items
-        return None if path is None or self.table is None else file_fingerprint(Path(path))
+        return None if path is None else File(Path(path)).fingerprint()

@@ -15,8 +15,8 @@ from edgerec.data.sources.tables import resolve_tables, source_fingerprint
 from edgerec.errors import DataError
 from edgerec.stages.stage import Stage
 
-# Settings of [data] that decide how the data set is made and not what is in it. Where the tables are is in the
-# fingerprint of the source, whatever the spelling of the path.
+# Settings of [data] that do not affect the result. Where the tables are is part of the fingerprint of the source,
+# whatever the spelling of the path.
 NOT_IN_THE_RESULT = {"engine", "spark_master", "max_rejected", "path"}
 
 
@@ -67,7 +67,7 @@ class Prepare(Stage):
         prepare_into(self.recipe, into, self.workspace.progress.say)
 
     @contextmanager
-    def to_look_at(self) -> Iterator[Dataset]:
+    def preview(self) -> Iterator[Dataset]:
         """The data set as it is, without the checks of ``dataset``. If the folder has another one, that is left alone,
         and this one is prepared in a temporary folder.
         """

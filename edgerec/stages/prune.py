@@ -30,7 +30,7 @@ class Prune(ModelStage):
     def make(self, into: Path) -> None:
         train, prune, dataset = self.recipe.train, self.recipe.prune, self.prepared.dataset
         recommender = SequenceRecommender.load(self._trained.made())  # its own copy: pruning changes it
-        pruning = METHODS[prune.method](recommender, prune, NextItem(recommender, dataset, train).batches)
+        pruning = METHODS[prune.method](recommender, prune, NextItem(recommender, dataset, train))
         objective = NextItem(pruning.recommender, dataset, train, pruning.network)
         hooks = list(pruning.hooks)
         if pruning.averaged and train.average:

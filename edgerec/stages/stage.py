@@ -15,7 +15,7 @@ from edgerec.artifact import fingerprint, new_folder, stamp_of
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe
 
-# Seconds before a wait for another process is told.
+# Seconds to wait for another process before the user is told.
 PATIENCE = 1.0
 
 
@@ -26,7 +26,7 @@ class Workspace:
     Attributes:
         folder: where the artifacts are.
         progress: where stages say what they do.
-        force: whether the folder may be turned over to another data set.
+        force: whether the folder may be reused for another data set.
     """
 
     recipe: Recipe
@@ -36,7 +36,7 @@ class Workspace:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Inside, no other process makes anything in the folder; entered again by the same process, it does nothing."""
+        """Hold the lock of the folder: no other process makes anything in it. Re-entrant within a process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / ".lock", is_singleton=True)
         try:
@@ -70,7 +70,7 @@ class Stage(ABC):
 
     @abstractmethod
     def settings(self) -> Any:
-        """What the artifact depends on beside the inputs, ready for JSON: all that matters, and nothing else."""
+        """What the artifact depends on apart from the inputs, ready for JSON: all that matters, and nothing else."""
 
     @abstractmethod
     def make(self, into: Path) -> None:

@@ -81,7 +81,8 @@ class Train(ModelStage):
             self._workers = Workers.join(self.workspace.progress.say)
             self._workers.agree(self.key, "recipe and tables must be the same for all workers")
             if self._workers.is_chief:
-                super().made()
+                with self.workspace.locked():  # before the others are told, so that they have to be
+                    super().made()
             else:
                 self._take_part()
             self._workers.wait()  # until the artifact is in its place

@@ -1,1 +1,1 @@
-"""Training: an objective is fitted by one loop, with hooks beside it."""
+"""Training: one loop fits every objective; hooks take part in it."""

@@ -66,13 +66,13 @@ def check_may_run(command: str) -> None:
     tf_config = os.environ.get("TF_CONFIG")
     if command != "train" and tf_config and not (place := place_of(tf_config)).is_chief:
         raise ClusterError(
-            f"TF_CONFIG makes this process worker {place.index}, which can only run edgerec train; run edgerec {command} "
-            "on the chief (worker 0)"
+            f"TF_CONFIG makes this process worker {place.index}, which can only run edgerec train; run "
+            f"edgerec {command} on the chief (worker 0)"
         )
 
 
 class Workers:
-    """The workers of a training. This process is one of them, and all run the same program.
+    """The workers of a training, as seen by one of them; all run the same program.
 
     Attributes:
         index: of this worker; 0 is the chief, which alone writes.

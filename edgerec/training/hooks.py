@@ -1,4 +1,4 @@
-"""What goes on beside training: averages of the weights, masks of pruning, and whatever comes later."""
+"""Training hooks: averages of the weights, pruning masks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,8 +34,8 @@ class AverageWeights(Hook):
 
     Args:
         weights: of the model.
-        decay: of the average, once it has run for a while; at first it is the mean of all steps so far, so that the
-            starting values are soon forgotten.
+        decay: of the average, once it has run for a while; it is smaller at first, so that the starting values are soon
+            forgotten.
     """
 
     def __init__(self, weights: Sequence[tf.Variable], decay: float) -> None:
@@ -57,6 +57,8 @@ class AverageWeights(Hook):
         trained = [weight.numpy() for weight in self._weights]
         for weight, mean in zip(self._weights, self._means, strict=True):
             weight.assign(mean)
-        yield
-        for weight, value in zip(self._weights, trained, strict=True):
-            weight.assign(value)
+        try:
+            yield
+        finally:
+            for weight, value in zip(self._weights, trained, strict=True):
+                weight.assign(value)

@@ -15,7 +15,7 @@ Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def cross_entropy(precision: str) -> Loss:
-    """Cross-entropy over the whole catalogue, with its gradient computed chunk by chunk beside it.
+    """Cross-entropy over the whole catalogue, with its gradient computed along with it, chunk by chunk.
 
     The scores of all positions are never in memory at once, as in cut cross-entropy (Wijmans et al., ICLR 2025). On CPU
     this is 3 to 4 times as fast as the usual two operations.

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.data.dataset import Dataset, Targets
+from edgerec.data.dataset import Dataset
 from edgerec.data.user_feature_rows import encode_users
 from edgerec.evaluation.ranking import evaluate
 from edgerec.recipe import Train
@@ -80,7 +80,7 @@ class NextItem:
         self._users = encode_users(features, dataset.user_table) if features else None
         targets = dataset.targets("validation")
         self._targets = len(targets)
-        self._share = Targets(*map(self.workers.share, (targets.users, targets.histories, targets.items)))
+        self._share = targets.subset(self.workers.share(np.arange(len(targets))))
         self._inputs = recommender.inputs_of(self._share, dataset)
 
     def batches(self, epoch: int) -> list[Batch]:
@@ -105,7 +105,7 @@ def share_of(batch: Batch, workers: Workers) -> tuple[tf.Tensor, tf.Tensor, tf.T
     """A worker's share of a batch: inputs and targets int32 [b, T], and one over the number of real targets in the
     whole batch, float32.
 
-    A worker without a line takes another's, and counts it for nothing: each has to take part in each step.
+    A worker without a line takes the first one with weight 0, because every worker must take part in every step.
     """
     inputs, targets = workers.share(batch.inputs), workers.share(batch.targets)
     scale = 1 / np.count_nonzero(batch.targets)

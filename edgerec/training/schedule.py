@@ -38,11 +38,11 @@ class Schedule:
 
     @classmethod
     def of_fine_tuning(cls, train: Train, prune: Prune) -> "Schedule":
-        """What ``[prune]`` asks for: all of its epochs, the rest as in training."""
-        return cls(prune.epochs, prune.epochs, prune.learning_rate, train.steady, train.seed, train.max_minutes)
+        """What ``[prune]`` asks for: all of its epochs, without a limit of time; the rest as in training."""
+        return cls(prune.epochs, prune.epochs, prune.learning_rate, train.steady, train.seed)
 
     def planned_epochs(self, done: int, seconds: float) -> int:
-        """How many epochs there is time for, after ``done`` of them took ``seconds``; at least those done, and one."""
+        """How many epochs fit into the time limit, after ``done`` of them took ``seconds``; at least ``done``."""
         if self.max_minutes is None or done == 0:
             return self.epochs
         fitting = int(60 * self.max_minutes / (seconds / done))

@@ -1,6 +1,6 @@
 """What a pruning criterion is. Each has a file of its own in this package, which registers it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +9,11 @@ from converters.registry import Registry
 
 if TYPE_CHECKING:
     from edgerec.pruning.units import UnitGroup
-    from edgerec.training.batches import Batch
+    from edgerec.training.objective import Objective
 
-# Groups of units and batches of training windows -> the importance of each group's units, float64 [units], by the
-# group's name. Units of the lowest importance are removed first.
-Criterion = Callable[[Sequence["UnitGroup"], Iterable["Batch"]], dict[str, np.ndarray]]
+# Groups of units, and the objective that the model is trained on (its network, batches and loss, for criteria that look
+# at gradients or activations) -> the importance of each group's units, float64 [units], by the group's name. Units of
+# the lowest importance are removed first.
+Criterion = Callable[[Sequence["UnitGroup"], "Objective"], dict[str, np.ndarray]]
 
 CRITERIA: Registry[Criterion] = Registry("criterion")

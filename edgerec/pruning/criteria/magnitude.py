@@ -1,6 +1,6 @@
 """The size of a unit's weights (Li et al., ICLR 2017: filters by their norm)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +9,10 @@ from edgerec.pruning.criteria.criterion import CRITERIA
 
 if TYPE_CHECKING:
     from edgerec.pruning.units import UnitGroup
-    from edgerec.training.batches import Batch
+    from edgerec.training.objective import Objective
 
 
-def magnitude(groups: Sequence["UnitGroup"], batches: Iterable["Batch"]) -> dict[str, np.ndarray]:
+def magnitude(groups: Sequence["UnitGroup"], objective: "Objective") -> dict[str, np.ndarray]:
     """Euclidean norm of all weights that belong to a unit, float64 [units], by group."""
     return {group.name: np.sqrt(sum((values**2).sum(axis=1) for values in group.weights_by_unit())) for group in groups}
 

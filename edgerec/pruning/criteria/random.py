@@ -1,6 +1,6 @@
 """Chance: the floor that every other criterion has to beat."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +9,10 @@ from edgerec.pruning.criteria.criterion import CRITERIA
 
 if TYPE_CHECKING:
     from edgerec.pruning.units import UnitGroup
-    from edgerec.training.batches import Batch
+    from edgerec.training.objective import Objective
 
 
-def random(groups: Sequence["UnitGroup"], batches: Iterable["Batch"]) -> dict[str, np.ndarray]:
+def random(groups: Sequence["UnitGroup"], objective: "Objective") -> dict[str, np.ndarray]:
     """Uniform random numbers, float64 [units], by group; the same in every run."""
     rng = np.random.default_rng(0)
     return {group.name: rng.random(group.units) for group in groups}

@@ -2,8 +2,6 @@
 become zero. The shapes stay, so zeros make the compressed file smaller and nothing else.
 """
 
-from collections.abc import Callable, Sequence
-
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
@@ -11,8 +9,8 @@ from edgerec.pruning.methods.method import METHODS, Pruning
 from edgerec.pruning.sparsity import is_target
 from edgerec.recipe.prune import MagnitudePrune
 from edgerec.recommenders import SequenceRecommender
-from edgerec.training.batches import Batch
 from edgerec.training.hooks import Hook
+from edgerec.training.objective import Objective
 
 
 class MagnitudeMasks(Hook):
@@ -53,11 +51,9 @@ class MagnitudeMasks(Hook):
         return epoch >= self._ramp_epochs
 
 
-def magnitude(
-    recommender: SequenceRecommender, settings: MagnitudePrune, batches: Callable[[int], Sequence[Batch]]
-) -> Pruning:
+def magnitude(recommender: SequenceRecommender, settings: MagnitudePrune, objective: Objective) -> Pruning:
     """Masks that grow while fine-tuning. Weights are not averaged: averages of pruned weights would not be sparse."""
-    masks = MagnitudeMasks(recommender, settings, len(batches(1)))
+    masks = MagnitudeMasks(recommender, settings, len(objective.batches(1)))
     return Pruning(recommender, masks.network, [masks], averaged=False)
 
 

@@ -10,13 +10,13 @@ import tf_keras as keras
 
 from converters.registry import Registry
 from edgerec.recommenders import SequenceRecommender
-from edgerec.training.batches import Batch
 from edgerec.training.hooks import Hook
+from edgerec.training.objective import Objective
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """What is fine-tuned after, or while, a method prunes.
+    """The result of a pruning method: what to fine-tune.
 
     Attributes:
         recommender: the pruned model, which is kept.
@@ -31,7 +31,7 @@ class Pruning:
     averaged: bool = True
 
 
-# The trained recommender, the recipe's section, and what draws the batches of an epoch -> what to fine-tune.
-Method = Callable[[SequenceRecommender, Any, Callable[[int], Sequence[Batch]]], Pruning]
+# The trained recommender, the recipe's section, and the objective that it was trained on -> what to fine-tune.
+Method = Callable[[SequenceRecommender, Any, Objective], Pruning]
 
 METHODS: Registry[Method] = Registry("pruning method")

@@ -2,8 +2,6 @@
 fine-tuned (Li et al., ICLR 2017).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-
 import numpy as np
 
 from edgerec.pruning.criteria import CRITERIA
@@ -12,15 +10,13 @@ from edgerec.pruning.surgery import cut
 from edgerec.pruning.units import unit_groups
 from edgerec.recipe.prune import StructuredPrune
 from edgerec.recommenders import SequenceRecommender
-from edgerec.training.batches import Batch
+from edgerec.training.objective import Objective
 
 
-def structured(
-    recommender: SequenceRecommender, settings: StructuredPrune, batches: Callable[[int], Sequence[Batch]]
-) -> Pruning:
+def structured(recommender: SequenceRecommender, settings: StructuredPrune, objective: Objective) -> Pruning:
     """The recommender without ``settings.share`` of the units of each group, at least one of which is left."""
     groups = unit_groups(recommender, settings.units)
-    importance = CRITERIA[settings.criterion](groups, _first_epoch(batches))
+    importance = CRITERIA[settings.criterion](groups, objective)
     kept = {}
     for group in groups:
         left = max(1, round(group.units * (1 - settings.share)))
@@ -28,11 +24,6 @@ def structured(
         kept[group.name] = np.sort(np.argsort(-importance[group.name], kind="stable")[:left])
     smaller = cut(recommender, groups, kept)
     return Pruning(smaller, smaller.network)
-
-
-def _first_epoch(batches: Callable[[int], Sequence[Batch]]) -> Iterator[Batch]:
-    """Drawn only if a criterion looks at them."""
-    yield from batches(1)
 
 
 METHODS.register("structured", structured)
