@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from conftest import small_recipe
 
-from edgerec.data.dataset import Dataset
+from edgerec.data.dataset import Dataset, parquet_files
 from edgerec.data.prepare import prepare
+from edgerec.data.spark_engine import SparkEngine
+from edgerec.data.spark_session import spark_session
 from edgerec.recipe import Recipe
 
 pytest.importorskip("pyspark")
@@ -70,3 +72,24 @@ def test_a_dirty_table_gives_the_same_dataset(tmp_path: Path) -> None:
     one, other = both(Recipe.model_validate({"data": data}), tmp_path)
     assert one.info["rejected"] > 100
     assert_equal(one, other)
+
+
+@pytest.mark.slow
+def test_a_large_result_is_written_in_parts_in_its_order(tmp_path: Path) -> None:
+    engine = SparkEngine(tmp_path, "local[2]")
+    session = spark_session("local[2]")
+    session.conf.set("spark.sql.adaptive.enabled", "false")
+    session.conf.set("spark.sql.shuffle.partitions", "7")
+    try:
+        engine.save("t", "select id as n, (id * 7919) % 10007 as t from range(10000)")
+        engine.write("select t, n from t order by t", tmp_path / "t.parquet", in_parts=True)
+        engine.write("select t, n from t order by t", tmp_path / "one.parquet")
+    finally:
+        session.conf.unset("spark.sql.adaptive.enabled")
+        session.conf.unset("spark.sql.shuffle.partitions")
+        engine.close()
+    files = parquet_files(tmp_path / "t.parquet")
+    assert len(files) > 1
+    together = pd.concat(map(pd.read_parquet, files), ignore_index=True)
+    assert together["t"].is_monotonic_increasing and len(together) == 10_000
+    pd.testing.assert_frame_equal(together, pd.read_parquet(tmp_path / "one.parquet"))

@@ -5,12 +5,16 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device_runner import EdgeRecError
 from edgerec.data.dataset import Dataset
 from edgerec.data.prepare import prepare
+from edgerec.data.sources import delimited_text
+from edgerec.data.sources.delimited_text import DelimitedText
+from edgerec.errors import DataError
 from edgerec.recipe import Recipe
 
 IDS = st.one_of(
@@ -86,3 +90,34 @@ def test_one_user_is_enough_to_prepare(tmp_path: Path) -> None:
     dataset = attempt(b"user_id,item_id,t\nu,a,1\nu,b,2\nu,c,3\nu,d,4\n", tmp_path)
     assert dataset is not None
     assert (dataset.users, dataset.items) == (1, 2)
+
+
+@given(text=st.text('ab,"\n\ré\0', max_size=120), block=st.integers(1, 40))
+@SETTINGS
+def test_records_do_not_depend_on_the_blocks_in_which_a_file_is_read(tmp_path_factory, text, block) -> None:
+    path = tmp_path_factory.mktemp("blocks") / "t.csv"
+    path.write_bytes(text.encode())
+    table = DelimitedText(path, ["x", "y"], header=False)
+
+    def read(size: int) -> tuple[list[object], str | None]:
+        found: list[object] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(delimited_text, "_BLOCK", size)
+            try:
+                found.extend(table.records(["x", "y"], lambda said: None))
+            except DataError as error:
+                return found, str(error)
+        return found, None
+
+    assert read(block) == read(1 << 18)
+
+
+def test_well_formed_records_are_those_of_the_csv_module(tmp_path: Path) -> None:
+    """Over many blocks, with the line on which each begins."""
+    rows = [(f"u{n}", "a\n" * (n % 4) + 'q"é' * (n % 3), str(n)) for n in range(30_000)]
+    with (tmp_path / "t.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("u", "i", "t"), *rows])
+    records = list(DelimitedText.with_header(tmp_path / "t.csv", ",").records(["u", "i", "t"], lambda said: None))
+    assert [tuple(values) for _, values, _ in records] == rows
+    lines = 2 + np.cumsum([0, *(1 + row[1].count("\n") for row in rows[:-1])])
+    assert [line for line, _, _ in records] == lines.tolist()

@@ -204,6 +204,14 @@ def test_bad_rows_are_allowed_for_and_told(rows: list[Row], tmp_path: Path) -> N
     assert prepared(guess, tmp_path).info["rejected"] == 40
 
 
+def test_a_least_value_is_only_asked_of_quantities(rows: list[Row], tmp_path: Path) -> None:
+    frame = pd.DataFrame(rows, columns=["user", "item", "time", "weight"])
+    for name, values in (("weight", frame["weight"]), ("quantity", frame["weight"] / 7)):
+        frame.assign(weight=values).rename(columns={"weight": name}).to_csv(tmp_path / "t.csv", index=False)
+        recipe = recipe_of(guess_recipe(tmp_path / "t.csv"), tmp_path)
+        assert (recipe.data.columns.value, recipe.data.min_value) == (name, None)
+
+
 def test_dates_of_another_form_are_told_and_not_used(rows: list[Row], tmp_path: Path) -> None:
     frame = pd.DataFrame(rows, columns=["user", "item", "InvoiceDate", "n"]).assign(InvoiceDate="12/1/2010 8:26")
     frame.to_csv(tmp_path / "t.csv", index=False)

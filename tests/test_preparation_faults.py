@@ -19,7 +19,7 @@ from edgerec.data.dataset import TEST, TRAIN, VALIDATION, Dataset
 from edgerec.data.describe import describe, describe_lines
 from edgerec.data.prepare import prepare
 from edgerec.errors import DataError
-from edgerec.recipe import Recipe, load_recipe
+from edgerec.recipe import Recipe, dump_recipe, load_recipe
 
 Rows = list[tuple[str, str, int]]
 
@@ -316,6 +316,12 @@ def test_item_12_spark_reads_a_uri(tmp_path: Path) -> None:
 def test_item_12_a_uri_needs_spark() -> None:
     with pytest.raises(ValueError, match='read by Spark: set engine = "spark"'):
         Recipe.model_validate({"data": {"path": "s3a://bucket/t.parquet"}})
+
+
+def test_item_12_a_password_in_a_uri_is_not_written_out() -> None:
+    data = {"path": "s3a://key:hush@bucket/t.parquet", "engine": "spark"}
+    assert "hush" not in dump_recipe(Recipe.model_validate({"data": data}))
+    assert dump_recipe(Recipe.model_validate({"data": {"path": "a@b:c/t.csv"}})).count("a@b:c/t.csv") == 1
 
 
 def test_item_12_a_data_set_in_several_part_files_is_one(tmp_path: Path) -> None:

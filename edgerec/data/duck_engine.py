@@ -28,7 +28,7 @@ class DuckEngine:
 
     def load(self, name: str, table: ParquetTable | UriTable, columns: ColumnMap) -> None:
         if isinstance(table, UriTable):
-            raise DataError(f'{table.uri}: only Spark reads a URI: set data.engine = "spark"')
+            raise DataError(f'{table.name}: only Spark reads a URI: set data.engine = "spark"')
         files = ", ".join(map(_literal, table.files))
         scan = f"read_parquet([{files}], union_by_name = true, hive_partitioning = false)"
         types = {str(column): str(kind) for column, kind, *_ in self.rows(f"describe select * from {scan}")}

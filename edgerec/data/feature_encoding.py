@@ -45,8 +45,8 @@ class Feature:
         return _parts(cell, self.separator if self.kind == "multi" else None)
 
     def scale(self, values: pd.Series) -> np.ndarray:
-        """Standardise a numeric column: float32 [n], (value - mean) / std, clipped to ±``OUTLIER``; 0 where the value is
-        missing or not a finite number.
+        """Standardise a numeric column: float32 [n], (value - mean) / std, clipped to ±``OUTLIER``; 0 where the value
+        is missing or not a finite number.
         """
         numbers = _numbers(values)
         scaled = np.where(np.isfinite(numbers), (numbers - self.mean) / self.std, 0.0)

@@ -15,6 +15,7 @@ from edgerec.data.guess_columns import (
     TITLE_WORDS,
     USER_WORDS,
     Guess,
+    are_counts,
     are_recent,
     by_name,
     guess_ids,
@@ -32,6 +33,7 @@ from edgerec.recipe.data import MovieLensData
 
 # Rows that are looked at: for names and values of columns, and for counts.
 SAMPLE, COUNTED = 20_000, 1_000_000
+RATINGS_HEADER = "userId,movieId,rating,timestamp"
 TABLES = (*DELIMITERS, *JSON_LINES, ".parquet", ".dat")
 INTERACTIONS = (
     *("interactions", "ratings", "events", "transactions", "purchases", "orders", "sales", "reviews", "clicks"),
@@ -134,8 +136,8 @@ def _of_table(place: File, relative_to: Path | None) -> GuessedRecipe:
     if place.delimiter is not None:
         data.add("delimiter", place.delimiter, "it cuts every line into equally many values")
     _add_thresholds(data, counts)
-    if counts.least_value is not None and counts.least_value <= 0:
-        data.add("min_value", 1, f"{names['value']} is also 0 or less, such as for returns")
+    if value and counts.least_value is not None and counts.least_value <= 0 and are_counts(value.column, sample):
+        data.add("min_value", 1, f"{value.column} is also 0 or less, such as for returns")
     for key, guess in mapped.items():
         if guess is not None:
             columns.add(key, guess.column, guess.why)
@@ -151,7 +153,9 @@ def _of_table(place: File, relative_to: Path | None) -> GuessedRecipe:
 
 
 def _finished(sections: Sequence[_Section], name: str, guesses: list[tuple[str, str]]) -> GuessedRecipe:
-    head = f"# A first recipe for {name}: what the comments give a reason for is guessed. Please check it.\n\n"
+    head = (
+        f"# A first recipe for {printable(name)}: what the comments give a reason for is guessed. Please check it.\n\n"
+    )
     return GuessedRecipe(head + "\n".join(section.text() for section in sections), guesses)
 
 
@@ -167,8 +171,8 @@ def _movielens_folder(path: Path) -> Path | None:
             continue
         if not ratings.endswith(".csv"):
             return folder
-        header = (folder / ratings).open(encoding="utf-8", errors="replace").readline()
-        if header.strip().split(",") == ["userId", "movieId", "rating", "timestamp"] and (folder / movies).is_file():
+        header = _first_lines(folder / ratings, 1)
+        if header[:1] == [RATINGS_HEADER] and (folder / movies).is_file():
             return folder
     return None
 
@@ -201,8 +205,7 @@ def _delimited(path: Path) -> File:
     """
     if path.is_dir() or _suffix(path) in (*JSON_LINES, ".parquet") or path.suffix == ".gz":
         return File(path)
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        lines = [line for line in islice(file, 100) if line.strip()]
+    lines = _first_lines(path, 100)
     widths = {delimiter: _width(lines, delimiter) for delimiter in ("::", "\t", ";", ",", "|")}
     usual = DELIMITERS.get(_suffix(path))
     # The suffix decides where it can: names of columns and texts hold other delimiters.
@@ -210,6 +213,19 @@ def _delimited(path: Path) -> File:
     if widths[best] < 2:
         raise DataError(f"{path}: no delimiter cuts its lines into equally many values; name it with data.delimiter")
     return File(path, None if best == usual else best)
+
+
+def _first_lines(path: Path, count: int) -> list[str]:
+    """Lines that are not blank, without their ends.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return [line.rstrip("\n") for line in islice(file, count) if line.strip()]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _width(lines: Sequence[str], delimiter: str) -> int:

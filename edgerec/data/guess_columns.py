@@ -33,6 +33,7 @@ VALUE_WORDS = (
     "weight",
     "value",
 )
+COUNT_WORDS = {"quantity", "qty", "count", "plays", "playcount"}
 TITLE_WORDS = ("title", "name", "description", "label", "caption")
 # What names an id beside the word: CustomerID, stock_code.
 _NUMBER, _DATE = re.compile(DECIMAL), re.compile(ISO_8601)
@@ -109,6 +110,11 @@ def guess_ids(columns: dict[str, Sequence[str | None]], taken: Collection[str]) 
         if found[place] is None and left:
             found[place] = Guess(left.pop(0), f"only by its place and that its values come again: are these {what}?")
     return found[0], found[1]
+
+
+def are_counts(column: str, sample: dict[str, list[str | None]]) -> bool:
+    """Whether a column is called a quantity, and holds whole numbers."""
+    return bool(COUNT_WORDS.intersection(words_of(column))) and _share(sample[column], "^-?[0-9]+([.]0+)?$") > 0.99
 
 
 def are_times(values: Sequence[str | None]) -> bool:

@@ -31,7 +31,7 @@ def read_new_items(
     if items is None:
         raise DataError("convert.new_items has the form of the item table, which the recipe lacks: set [data] items")
     with TemporaryDirectory() as scratch, Rejected(Path(scratch) / "rejected.csv") as rejected:
-        source = FeatureSource(File(Path(path)), items.settings)
+        source = FeatureSource(File(Path(path), items.settings.delimiter), items.settings)
         features = read_feature_table(source, "data.items", ITEM_COLUMNS, rejected, say)
     if absent := [feature.name for feature in wanted if feature.name not in features]:
         raise DataError(

@@ -54,48 +54,56 @@ def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
         DataError: a table cannot be read, a column is missing, too many rows are rejected, nothing is left, or the
             disk is full.
     """
-    data = recipe.data
-    tables = resolve_tables(data)
+    tables = resolve_tables(recipe.data)
     table = open_table(tables.interactions)
     columns = _mapped_columns(tables, table, recipe)
     with _disk_errors(new.parent), Rejected(new / "rejected.csv") as rejected:
         say(f"reading {Path(table.name).name}")
-        with _running_engine(data, new / "scratch") as engine:
+        with _running_engine(recipe.data, new / "scratch") as engine:
             _load(engine, table, columns, new / "scratch", say)
             has_times = columns["time"] is not None
-            checked = check_rows(engine, table, has_times, data.min_value, new / "scratch", rejected, say)
-            _require_few_rejected(rejected, table, checked.read, data, new)
+            checked = check_rows(engine, table, has_times, recipe.data.min_value, new / "scratch", rejected, say)
+            _require_few_rejected(rejected, table, checked.read, recipe.data, folder)
             say("filtering and splitting")
-            cuts = cut_by_time(engine, recipe.split)
-            filtered = filter_rows(engine, data)
-            split_rows(engine, recipe.split)
-            cold = number_rows(engine, new)
-            found: dict[str, Any] = {
-                "good_rows": engine.count("good"),
-                "k_core_rounds": filtered.k_core_rounds,
-                **cuts,
-                **cold,
-            }
-        funnel = {
+            found, removed = _filter_and_split(engine, recipe, new)
+        read = {
             "rows_read": checked.read,
             "rejected": dict(rejected.reasons),
             "below_min_value": checked.below_min_value,
-            "repeats": filtered.repeats,
-            "k_core": filtered.k_core,
         }
-        found = {"rejected": rejected.count, "time_unit": checked.time_unit, **found}
-        features = {
-            "items": join_feature_table(new / "items.parquet", tables.items, "data.items", "item_id", rejected, say),
-            "users": join_feature_table(new / "users.parquet", tables.users, "data.users", "user_id", rejected, say),
-        }
-        write_file(new / "features.json", json.dumps(features, indent=1, ensure_ascii=False) + "\n")
-        info = summarise(recipe, tables, new, funnel) | found
+        found |= {"rejected": rejected.count, "time_unit": checked.time_unit}
+        _join_features(tables, new, rejected, say)
+        info = summarise(recipe, tables, new, read | removed) | found
         _warn_of_ties(info["ties"], recipe, say)
-        write_file(new / "dataset.json", json.dumps(info, indent=2, ensure_ascii=False) + "\n")
+        _write_json(new / "dataset.json", info)
     say(
         f"{info['users']:,} users, {info['items']:,} items, {info['interactions']:,} interactions, "
         f"{info['rejected']:,} rows rejected, split {info['split_fingerprint']}"
     )
+
+
+def _filter_and_split(engine: Engine, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Write the Dataset's tables in ``folder`` from the good rows.
+
+    Returns:
+        What was found, and how many rows each filter removed.
+    """
+    cuts = cut_by_time(engine, recipe.split)
+    filtered = filter_rows(engine, recipe.data)
+    split_rows(engine, recipe.split)
+    cold = number_rows(engine, folder)
+    found = {"good_rows": engine.count("good"), "k_core_rounds": filtered.k_core_rounds, **cuts, **cold}
+    return found, {"repeats": filtered.repeats, "k_core": filtered.k_core}
+
+
+def _join_features(tables: Tables, folder: Path, rejected: Rejected, say: Say) -> None:
+    items = join_feature_table(folder / "items.parquet", tables.items, "data.items", "item_id", rejected, say)
+    users = join_feature_table(folder / "users.parquet", tables.users, "data.users", "user_id", rejected, say)
+    _write_json(folder / "features.json", {"items": items, "users": users})
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _mapped_columns(tables: Tables, table: Table, recipe: Recipe) -> dict[str, str | None]:

@@ -60,8 +60,14 @@ def is_harmless(parameter: str) -> bool:
     return parameter.lower() in _HARMLESS
 
 
+def is_uri(path: str) -> bool:
+    """Whether a path is one that only Spark reads, such as ``hdfs://node/table`` or ``s3a://bucket/table.csv``."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
+
+
 # Passwords are masked wherever a recipe is written out.
 DatabaseUrl = Annotated[str, PlainSerializer(mask_url)]
+TablePath = Annotated[str, PlainSerializer(lambda path: mask_url(path) if is_uri(path) else path)]
 
 
 class Columns(Section):
@@ -102,11 +108,6 @@ class FeatureTable(Section):
         return self
 
 
-def is_uri(path: str) -> bool:
-    """Whether a path is one that only Spark reads, such as ``hdfs://node/table`` or ``s3a://bucket/table.csv``."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
-
-
 def _require_urls(items: FeatureTable | None, users: FeatureTable | None) -> None:
     """Check that feature tables say in which database they are, where ``[data]`` itself names none."""
     for name, table in (("items", items), ("users", users)):
@@ -138,7 +139,7 @@ class TableData(DataSection):
     """A table in a file."""
 
     source: Literal["table"] = "table"
-    path: str = Field(
+    path: TablePath = Field(
         "", description=".csv, .tsv, .jsonl (also .gz), .parquet, a folder of .parquet; a URI with engine = spark"
     )
     delimiter: str | None = Field(None, min_length=1, description="of a text file; default: by its suffix")

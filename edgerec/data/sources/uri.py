@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edgerec.data.sources.table import Record, Say, require_distinct
 from edgerec.data.spark_session import spark_says, spark_session
 from edgerec.errors import DataError
+from edgerec.recipe.data import mask_url
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -42,17 +43,17 @@ class UriTable:
             else:
                 columns = session.read.csv(uri, header=True, sep=delimiter, escape='"').columns
         except Exception as error:  # py4j wraps what Java says
-            raise DataError(f"{uri}: Spark cannot read it: {spark_says(error)}") from None
-        require_distinct(columns, uri)
+            raise DataError(f"{mask_url(uri)}: Spark cannot read it: {spark_says(error)}") from None
+        require_distinct(columns, mask_url(uri))
         return cls(uri, delimiter, master, list(columns))
 
     @property
     def name(self) -> str:
-        return self.uri
+        return mask_url(self.uri)
 
     def place(self, line: int) -> tuple[str, int | None]:
         """See :meth:`edgerec.data.sources.table.Table.place`: Spark does not count the lines of text."""
-        return self.uri, line if self.delimiter is None else None
+        return self.name, line if self.delimiter is None else None
 
     def records(self, names: Sequence[str], say: Say) -> Iterator[Record]:
         """Not supported: the engine reads it.
@@ -60,7 +61,7 @@ class UriTable:
         Raises:
             DataError: always.
         """
-        raise DataError(f"{self.uri}: only Spark reads it")
+        raise DataError(f"{self.name}: only Spark reads it")
 
     def frame(self) -> "DataFrame":
         """All columns (of CSV as text, with ``BROKEN``: the line where it does not fit them), and the columns
