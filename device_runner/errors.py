@@ -1,4 +1,4 @@
-"""The root of the project's errors; a command line turns each into one line and an exit code, 1 unless the error says other."""
+"""The root of the project's errors; commands turn each into one line and its exit code (1 unless it has another)."""
 
 
 class EdgeRecError(Exception):

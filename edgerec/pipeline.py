@@ -60,7 +60,7 @@ PIPELINES: dict[str, Callable[[Workspace], Stages]] = {"retrieval": retrieval}
 class Run:
     """A recipe and the folder of its artifacts. What is asked for is made on demand, and nothing is made twice.
 
-    The folder gets ``dataset/``, ``trained/``, ``pruned/``, one folder per bundle under ``bundles/``, ``measured/``, and
+    The folder gets ``dataset/``, ``trained/``, ``pruned/``, one folder per bundle under ``bundles/``, ``measured/``,
     then ``report.json``, ``report.html`` and ``MODEL_CARD.md`` with ``curves.svg``; ``logs/`` is for TensorBoard.
     """
 
@@ -95,7 +95,7 @@ class Run:
 
     @cached_property
     def report(self) -> dict[str, Any]:
-        """The report (schema version 1), written to the folder with its pages where these are missing or out of date."""
+        """The report (schema version 1), written to the folder with its pages if these are missing or out of date."""
         with self.stages.measured.workspace.locked():
             return self._report()
 

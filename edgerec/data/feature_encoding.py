@@ -45,7 +45,7 @@ class Feature:
         return _parts(cell, self.separator if self.kind == "multi" else None)
 
     def scale(self, values: pd.Series) -> np.ndarray:
-        """Standardise a numeric column: float32 [n], (value - mean) / std, clipped to ±``OUTLIER``; 0 where the value
+        """Standardise a numeric column: float32 [n], (value - mean) / std, cut at ±``OUTLIER``; 0 where the value
         is missing or not a finite number.
         """
         numbers = _numbers(values)

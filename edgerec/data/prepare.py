@@ -63,7 +63,7 @@ def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
             _load(engine, table, columns, new / "scratch", say)
             has_times = columns["time"] is not None
             checked = check_rows(engine, table, has_times, recipe.data.min_value, new / "scratch", rejected, say)
-            _require_few_rejected(rejected, table, checked.read, recipe.data, folder)
+            _require_few_rejected(rejected, table, checked.read, recipe.data, new)
             say("filtering and splitting")
             found, removed = _filter_and_split(engine, recipe, new)
         read = {
