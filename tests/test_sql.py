@@ -274,6 +274,13 @@ def test_a_url_that_leads_nowhere_is_told(url: str, said: str) -> None:
     assert "hush" not in str(caught.value)
 
 
+def test_what_a_driver_says_is_shown_without_secrets() -> None:
+    url = sa.make_url("mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BODBC%7D%3BUID%3Drd%3BPWD%3Dhu%2Fsh&authkey=quiet")
+    secrets = sql._secrets(url, ["rd:env=value"])
+    said = sql._scrubbed("login with hu/sh, hu%2Fsh, quiet, rd:env=value or env=value failed", secrets)
+    assert said == "login with ***, ***, ***, *** or *** failed"
+
+
 @pytest.mark.parametrize(("module", "url"), [("sqlalchemy", "sqlite://"), ("pymysql", "mysql://u@h/d"),
                                              ("psycopg", "postgres://u@h/d")])  # fmt: skip
 def test_what_is_not_installed_is_named_with_its_extra(

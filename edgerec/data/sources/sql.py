@@ -32,6 +32,8 @@ DRIVERS = {
 ROWS_AT_ONCE = 50_000
 OF_THE_EXTRA = {"sqlalchemy", "pymysql", "psycopg"}
 SHOWN_TABLES = 20
+# A password within a parameter, as in odbc_connect.
+_IN_CONNECTION_STRING = re.compile(r"(?:pwd|password|secret|token|key)\s*=\s*\{?([^;}&]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -266,7 +268,8 @@ def _secrets(url: "sqlalchemy.URL", values: Sequence[str]) -> list[str]:
     secrets = [url.render_as_string(hide_password=False), *values, str(url.password or "")]
     for key, value in url.query.items():
         if not is_harmless(key):
-            secrets += [value] if isinstance(value, str) else value
+            several = [value] if isinstance(value, str) else value
+            secrets += [*several, *(part for one in several for part in _IN_CONNECTION_STRING.findall(one))]
     secrets += [part for value in values for part in value.split(":", 1) if ":" in value and "/" not in value]
     forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote_plus(secret))}
     return sorted(forms - {""}, key=len, reverse=True)
