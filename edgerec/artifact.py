@@ -42,8 +42,8 @@ def new_folder(folder: Path, stamp: Mapping[str, Any]) -> Iterator[Path]:
     """A temporary folder that takes the place of ``folder`` when the block ends well, and vanishes when it does not.
 
     A kill at any moment leaves the old artifact or the new one. Everything is on the disk before it takes its place,
-    and after a kill between the two renames the next call restores the old artifact. Leftovers of killed processes for the
-    same ``folder`` are removed.
+    and after a kill between the two renames the next call restores the old artifact. Leftovers of killed processes for
+    the same ``folder`` are removed.
 
     Args:
         stamp: what the artifact is made from, for ``stamp_of``; ready for JSON.

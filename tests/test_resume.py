@@ -197,7 +197,7 @@ def test_what_ended_processes_left_is_removed_and_nothing_else(tmp_path: Path) -
         assert not left[0].exists()
         assert left[1].exists()  # another target's
     write_file(tmp_path / "report.json", "{}")
-    assert stamp_of(tmp_path / "dataset") == {"fingerprint": "key"}
+    assert stamp_of(tmp_path / "dataset")["fingerprint"] == "key"
     assert {path.name for path in tmp_path.iterdir()} == {"dataset", "report.json", *(path.name for path in others)}
 
 

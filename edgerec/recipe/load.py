@@ -12,7 +12,7 @@ import pydantic
 from pydantic import BaseModel
 
 from edgerec.errors import RecipeError
-from edgerec.recipe.data import mask_url
+from edgerec.recipe.data import is_uri, mask_url
 from edgerec.recipe.recipe import Recipe
 
 
@@ -77,7 +77,7 @@ def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
     tables = (data, data.get("items"), data.get("users")) if isinstance(data, dict) else ()
     places = [*((table, "path") for table in tables), (document.get("convert"), "new_items")]
     for table, key in places:
-        if isinstance(table, dict) and isinstance(table.get(key), str):
+        if isinstance(table, dict) and isinstance(table.get(key), str) and not is_uri(table[key]):
             table[key] = str(folder / table[key])
 
 
