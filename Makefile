@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench kills clean
 
 demo: $(STAMP)  ## the whole pipeline on real purchases, ending with recommendations and a report
 	$(BIN)/edgerec run models/grocery/recipe.toml
@@ -20,6 +20,9 @@ bench: $(STAMP)  ## preparation of 20 M interactions; training throughput; laten
 	$(BIN)/python tests/bench_data.py
 	$(BIN)/python tests/bench_training.py
 	$(BIN)/edgerec-device bench models/grocery/model.tflite --history tests/data/grocery-history.csv
+
+kills: $(STAMP)  ## SIGKILL at 50 moments of a run, each followed by a rerun: equal artifacts, no leftovers
+	$(BIN)/python tests/kill_runs.py
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

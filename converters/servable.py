@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from device_runner.contract import Outputs, Ranking, Retrieval
+from device_runner.errors import EdgeRecError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,15 @@ class Servable(Protocol):
 
 
 def save_model(servable: Servable, folder: Path) -> None:
-    """Write the SavedModel that every scheme is converted from."""
+    """Write the SavedModel that every scheme is converted from.
+
+    Raises:
+        EdgeRecError: the disk is full, or the folder cannot be written.
+    """
     import tensorflow as tf
 
-    tf.saved_model.save(servable.module, str(folder), signatures=dict(servable.signatures))
+    try:
+        tf.saved_model.save(servable.module, str(folder), signatures=dict(servable.signatures))
+    except tf.errors.OpError as error:
+        reason = next(iter((error.message or "").splitlines()), type(error).__name__)
+        raise EdgeRecError(f"{folder}: the model cannot be written ({reason})") from None

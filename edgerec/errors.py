@@ -1,6 +1,7 @@
 """Errors of the workstation toolkit, all under :class:`device_runner.EdgeRecError`."""
 
 from device_runner.errors import EdgeRecError
+from device_runner.version import __version__
 
 
 class RecipeError(EdgeRecError):
@@ -26,7 +27,10 @@ class MissingExtraError(EdgeRecError):
 
     def __init__(self, what: str, extra: str, missing: str | None = None) -> None:
         detail = f" (no module {missing})" if missing else ""
-        super().__init__(f"{what} needs the extra [{extra}]{detail}: pip install 'edgerec[{extra}]'")
+        super().__init__(
+            f"{what} needs the extra [{extra}]{detail}. From a clone: pip install -c constraints.txt -e '.[{extra}]'; "
+            f"from a wheel: pip install './edgerec-{__version__}-py3-none-any.whl[{extra}]'"
+        )
 
 
 class GateError(EdgeRecError):

@@ -3,9 +3,11 @@ import shutil
 from pathlib import Path
 
 import click
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from device_runner import Recommender
 from device_runner.cli import main as device
 from edgerec.cli.main import main as workstation
 from edgerec.pipeline import Run
@@ -148,8 +150,8 @@ def test_evaluate_gives_the_same_figures_as_the_report(small_run: Run) -> None:
         assert document["split_fingerprint"] == report["dataset"]["split_fingerprint"]
 
 
-def test_the_stages_can_be_called_by_name(small_run: Run, run_copy: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
+def written_recipe(small_run: Run, path: Path) -> Path:
+    """The small run's recipe as a file."""
     sections = json.loads(small_run.recipe.model_dump_json(exclude_none=True))
     lines = []
     lines.append(f'kind = "{sections.pop("kind")}"')
@@ -163,7 +165,12 @@ def test_the_stages_can_be_called_by_name(small_run: Run, run_copy: Path, tmp_pa
                 else json.dumps(value)
             )
             lines.append(f"{key} = {text}")
-    recipe.write_text("\n".join(lines))
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_the_stages_can_be_called_by_name(small_run: Run, run_copy: Path, tmp_path: Path) -> None:
+    recipe = written_recipe(small_run, tmp_path / "recipe.toml")
     for stage in (["data", "prepare"], ["train"], ["prune"], ["convert"], ["report"], ["run"]):
         result = call(workstation, *stage, recipe, "--out", run_copy, "--json")
         assert result.exit_code == 0, result.output
@@ -184,3 +191,63 @@ def test_an_interrupted_preparation_leaves_nothing(purchases: Path, tmp_path: Pa
         _ = Run(small_recipe(purchases), tmp_path / "run", Progress()).dataset
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     shutil.rmtree(tmp_path / "run")
+
+
+def test_convert_alone_is_gated(small_run: Run, run_copy: Path, tmp_path: Path) -> None:
+    """Issue 10, item 6: only ``run`` and ``report`` looked at the gate."""
+    recipe = written_recipe(small_run, tmp_path / "recipe.toml")
+    result = call(workstation, "convert", recipe, "--out", run_copy, "--set", "gate.max_bytes=1000")
+    assert result.exit_code == 3
+    assert "gate not met: int8: size is" in result.stderr
+    assert call(workstation, "convert", recipe, "--out", run_copy, "--set", "gate.max_bytes=10000000").exit_code == 0
+
+
+def test_runs_of_one_split_are_compared_and_of_two_refused(small_run: Run, run_copy: Path, tmp_path: Path) -> None:
+    """Issue 10, item 21."""
+    document = json.loads(call(workstation, "compare", small_run.folder, run_copy, "--json").stdout)
+    assert [entry["run"] for entry in document] == [str(small_run.folder), str(run_copy)]
+    assert document[0]["comparison"] is None
+    assert document[1]["comparison"]["same"] == 1
+    lines = call(workstation, "compare", small_run.folder, run_copy).stdout.splitlines()
+    assert len(lines) == 3 and lines[0].split()[-1] == "change"
+    report = json.loads((run_copy / "report.json").read_text())
+    report["dataset"]["split_fingerprint"] = "other"
+    (run_copy / "report.json").write_text(json.dumps(report))
+    refused = call(workstation, "compare", small_run.folder, run_copy)
+    assert refused.exit_code == 1 and "figures of different splits cannot be compared" in refused.stderr
+    absent = call(workstation, "compare", small_run.folder, tmp_path)
+    assert absent.exit_code == 1 and "no report here; make one with: edgerec run RECIPE" in absent.stderr
+
+
+def test_a_table_of_histories_gets_what_the_device_recommends(bundle: Path, tmp_path: Path) -> None:
+    """Issue 10, item 21: by time, not in the order of the file; rows without an item are counted."""
+    items = Recommender.load(bundle).bundle.items[1:6]
+    rows = [("b", items[0], 5), ("a", items[1], 2), ("a", items[2], 1), ("b", "", 1), ("b", items[3], 4), ("c", "x", 1)]
+    pd.DataFrame(rows, columns=["who", "what", "at"]).to_csv(tmp_path / "t.csv", index=False)
+    out = tmp_path / "out.parquet"
+    columns = ["--user", "who", "--item", "what", "--time", "at"]
+    asked = ["recommend", bundle, "--histories", tmp_path / "t.csv", *columns, "-k", 3]
+    result = call(workstation, *asked, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "1 of 6 rows" in result.stderr
+    found = pd.read_parquet(out)
+    assert list(found["user_id"]) == ["b"] * 3 + ["a"] * 3 + ["c"] * 3
+    recommender = Recommender.load(bundle)
+    for user, history in (("a", [items[2], items[1]]), ("b", [items[3], items[0]]), ("c", [])):
+        expected = [entry.item for entry in recommender.recommend(history, 3)]
+        assert list(found[found["user_id"] == user]["item_id"]) == expected
+    assert set(found[found["user_id"] == "c"]["source"]) == {"popularity"}
+    assert "unknown kind of file" in call(workstation, *asked, "--out", tmp_path / "out.txt").stderr
+    assert "no column 'time'" in call(workstation, *asked, "--time", "time", "--out", out).stderr
+
+
+def test_init_overwrites_no_recipe_unasked(purchases: Path, tmp_path: Path) -> None:
+    """Issue 10, item 20."""
+    out = tmp_path / "recipe.toml"
+    asked = ["init", purchases / "purchases.csv", "--out", out]
+    result = call(workstation, *asked)
+    assert result.exit_code == 0, result.output
+    assert 'user = "household"' in out.read_text() and "by its name" in result.stdout
+    assert call(workstation, *asked).exit_code == 2
+    assert call(workstation, *asked, "--force", "--json").exit_code == 0
+    assert call(workstation, "run", out, "--out", tmp_path / "run", "--dry-run").stdout.startswith("dataset")

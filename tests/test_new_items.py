@@ -84,6 +84,20 @@ def test_a_new_items_score_is_that_of_its_features(longer_run: Run) -> None:
 
 
 @pytest.mark.slow
+def test_new_items_get_their_vectors_from_the_model_that_ships(longer_run: Run) -> None:
+    """Issue 10, item 8: the vectors were those of the model before pruning."""
+    dataset = longer_run.dataset
+    history = dataset.targets("test").histories[0][-20:]
+    pruned = SequenceRecommender.load(longer_run.pruned)
+    hidden = pruned.serving(history[None].astype(np.int32), training=False).numpy()
+    vectors = pruned.new_item_vectors(dataset.item_table.head(NEW))
+    before = SequenceRecommender.load(longer_run.trained).new_item_vectors(dataset.item_table.head(NEW))
+    assert np.abs(vectors - before).max() > 1e-4
+    scores = Recommender.load(longer_run.bundles["float32"]).item_scores(history.tolist())
+    np.testing.assert_allclose(scores[dataset.items + 1 :], (hidden @ vectors.T)[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_quality_is_that_of_the_data_sets_own_items(longer_run: Run) -> None:
     dataset = longer_run.dataset
     targets = dataset.targets("test")

@@ -96,3 +96,24 @@ def test_a_resolved_recipe_is_a_recipe(tmp_path: Path) -> None:
     """``recipe.json`` of a run has every default written out."""
     recipe = load_recipe(write(tmp_path, '[data]\nsource = "grocery"\n[train]\nloss = "cross-entropy"\n'))
     assert check_recipe(json.loads(dump_recipe(recipe))) == recipe
+
+
+def test_a_seed_beyond_what_tensorflow_takes_is_told(tmp_path: Path) -> None:
+    """Issue 10, item 27: it ended in a traceback."""
+    with pytest.raises(RecipeError, match=r"train\.seed: Input should be less than 4294967296"):
+        load_recipe(write(tmp_path, f'[data]\nsource = "grocery"\n[train]\nseed = {2**32}\n'))
+
+
+def test_deeply_nested_toml_is_told(tmp_path: Path) -> None:
+    """Issue 10, item 27: it ended in a traceback."""
+    nested = "[" * 5000 + "]" * 5000
+    with pytest.raises(RecipeError, match=r"nested too deeply|not TOML"):
+        load_recipe(write(tmp_path, f"[data]\nx = {nested}\n"))
+    with pytest.raises(RecipeError):
+        load_recipe(write(tmp_path, '[data]\nsource = "grocery"\n'), [f"data.name={nested}"])
+
+
+def test_a_uri_in_a_recipe_stays_one(tmp_path: Path) -> None:
+    """Issue 10, item 12."""
+    path = write(tmp_path, '[data]\npath = "hdfs://host/orders.parquet"\nengine = "spark"\n')
+    assert load_recipe(path).data.path == "hdfs://host/orders.parquet"

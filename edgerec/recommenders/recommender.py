@@ -174,7 +174,11 @@ class SequenceRecommender:
         return np.asarray(self.item_table.feature_vectors(encode_features(self.item_features, table)))
 
     def save(self, folder: Path) -> None:
-        """Write ``model.json``, ``model.weights.h5`` and, with features, ``features.npz``."""
+        """Write ``model.json``, ``model.weights.h5`` and, with features, ``features.npz``.
+
+        Raises:
+            EdgeRecError: the disk is full.
+        """
         (folder / "model.json").write_text(
             json.dumps(
                 {
@@ -190,7 +194,10 @@ class SequenceRecommender:
         )
         if self._encoded is not None:
             self._encoded.save(folder / "features.npz")
-        self.network.save_weights(folder / "model.weights.h5")
+        try:
+            self.network.save_weights(folder / "model.weights.h5")
+        except (OSError, RuntimeError) as error:  # what HDF5 says of a disk that is full
+            raise EdgeRecError(f"{folder}: the weights cannot be written ({error})") from None
 
     @classmethod
     def load(cls, folder: Path) -> "SequenceRecommender":

@@ -61,6 +61,16 @@ class Fit:
         return _Fitting(self, generator).run()
 
 
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn the errors that TensorFlow raises for a full disk or a folder that cannot be written into one of ours."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = next(iter((error.message or "").splitlines()), type(error).__name__)
+        raise TrainingError(f"{folder}: cannot be written ({reason}); mend that, and run again to go on") from None
+
+
 class _Fitting:
     """A fit that is under way: the optimizer, the best weights so far, and the curve."""
 
@@ -90,14 +100,16 @@ class _Fitting:
     def run(self) -> dict[str, Any]:
         fit = self.fit
         self._restore()
-        log = ScalarLog(fit.logs, self.curve) if fit.workers.is_chief else None
+        with _writing(fit.logs):
+            log = ScalarLog(fit.logs, self.curve) if fit.workers.is_chief else None
         with fit.progress.epochs(fit.title, fit.schedule.epochs, done=len(self.curve)) as bar:
             while not (stopped := self._reason_to_stop()):
                 self._epoch(bar.step)
                 entry = self.curve[-1]
                 if log:
-                    self.manager.save()
-                    log.add(entry)
+                    with _writing(fit.checkpoints):
+                        self.manager.save()
+                        log.add(entry)
                 text = f"loss {entry['loss']:.4f}, validation NDCG@10 {entry['ndcg@10']:.4f}"
                 bar.epoch(len(self.curve), text, self.seconds / len(self.curve), self.planned)
         if log:

@@ -12,7 +12,7 @@ from edgerec.data.user_feature_rows import encode_users
 from edgerec.evaluation.ranking import evaluate
 from edgerec.recipe import Train
 from edgerec.recommenders import SequenceRecommender
-from edgerec.training.batches import Batch, training_batches
+from edgerec.training.batches import Batch, EpochBatches, training_batches
 from edgerec.training.cluster import Workers
 from edgerec.training.losses import Loss, cross_entropy, multiplies_bfloat16, sampled_softmax
 
@@ -83,7 +83,7 @@ class NextItem:
         self._share = targets.subset(self.workers.share(np.arange(len(targets))))
         self._inputs = recommender.inputs_of(self._share, dataset)
 
-    def batches(self, epoch: int) -> list[Batch]:
+    def batches(self, epoch: int) -> EpochBatches:
         length = self.recommender.architecture.max_history
         return training_batches(self._histories, length, self._batch, self._seed, epoch, self._users)
 
