@@ -9,7 +9,7 @@ demo: $(STAMP)  ## the whole pipeline on real purchases, ending with recommendat
 	$(BIN)/edgerec run models/grocery/recipe.toml
 
 test: $(STAMP)  ## all tests, in two processes
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

@@ -34,6 +34,7 @@ class Stages:
     """The stages of a recipe. ``pruned`` is ``trained`` where pruning is off; the last of ``bundles`` ships."""
 
     prepared: Prepare
+    new_items: NewItems
     trained: ModelStage
     pruned: ModelStage
     bundles: list[Convert]
@@ -51,7 +52,7 @@ def retrieval(workspace: Workspace) -> Stages:
     exports = Exports(workspace, prepared, pruned, new)
     bundles = unpruned + [Convert(exports, scheme, scheme) for scheme in recipe.convert.schemes]
     measured = Measure(workspace, prepared, list(dict.fromkeys([trained, pruned])), bundles)
-    return Stages(prepared, trained, pruned, bundles, measured)
+    return Stages(prepared, new, trained, pruned, bundles, measured)
 
 
 PIPELINES: dict[str, Callable[[Workspace], Stages]] = {"retrieval": retrieval}
@@ -86,6 +87,7 @@ class Run:
     @property
     def bundles(self) -> dict[str, Path]:
         """The bundle files by variant, the one that ships last."""
+        self.stages.new_items.check()
         return {stage.variant: stage.bundle for stage in self.stages.bundles}
 
     @property
@@ -100,6 +102,7 @@ class Run:
             return self._report()
 
     def _report(self) -> dict[str, Any]:
+        self.stages.new_items.check()
         figures = self.stages.measured.document()
         judged = gate.judge(self.recipe.gate, figures["variants"][-1])
         report = {"schema": 1, "version": device_runner.__version__, **figures, "gate": judged}

@@ -28,6 +28,24 @@ SMALL = {
 }
 
 
+# Files that take longest, so that they are begun first and the processes of pytest-xdist end together.
+SLOWEST = [
+    "test_cluster",
+    "test_readme",
+    "test_resume",
+    "test_new_items",
+    "test_user_features",
+    "test_preparation_faults",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return SLOWEST.index(item.path.stem) if item.path.stem in SLOWEST else len(SLOWEST)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of pytest-xdist see, for what is made once."""

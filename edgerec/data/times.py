@@ -66,7 +66,9 @@ def _with_fraction(unit: str | None) -> Times:
         value = _thousandth(f"regexp_extract(time, '{WHOLE_PART}', 0)")
     else:
         times = UNITS["us"] // UNITS[unit or "s"]
-        value = f"try_cast(floor(try_cast(time as decimal(38, 6)) * {times}) as bigint)"
+        # Only what has at most 19 digits before the point: more would overflow.
+        number = f"case when {_matches(DECIMAL)} then try_cast(time as decimal(38, 6)) end"
+        value = f"try_cast(floor(({number}) * {times}) as bigint)"
     return Times(f"{_matches(DECIMAL)} and {value} is not null", value, "not a number", unit and "us")
 
 

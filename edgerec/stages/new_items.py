@@ -36,6 +36,14 @@ class NewItems:
         new = read_new_items(recipe.data, recipe.convert.new_items, known, features, self._workspace.progress.say)
         return None if new.empty else new
 
+    def check(self) -> None:
+        """Look at the table before anything is trained, if the recipe names one.
+
+        Raises:
+            DataError: as ``table``.
+        """
+        _ = self.table
+
     def fingerprint(self) -> Any:
         """What tells that the table changed; ``None`` if the recipe names none.
 
