@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from device_runner.contract import Outputs, Ranking, Retrieval
-from device_runner.errors import EdgeRecError
+from device_runner.errors import EdgeRecError, plain_reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,5 +61,4 @@ def save_model(servable: Servable, folder: Path) -> None:
     try:
         tf.saved_model.save(servable.module, str(folder), signatures=dict(servable.signatures))
     except tf.errors.OpError as error:
-        reason = next(iter((error.message or "").splitlines()), type(error).__name__)
-        raise EdgeRecError(f"{folder}: the model cannot be written ({reason})") from None
+        raise EdgeRecError(f"{folder}: the model cannot be written: {plain_reason(error)}") from None

@@ -15,3 +15,11 @@ class BackendError(EdgeRecError):
 
 class HistoryError(EdgeRecError):
     """A history file cannot be read."""
+
+
+def plain_reason(error: Exception | str) -> str:
+    """Why something could not be written, in one line, as libraries say it in many."""
+    text = str(getattr(error, "strerror", None) or getattr(error, "message", None) or error).strip()
+    if "No space left on device" in text or "no space left" in text.lower():
+        return "no space is left on the disk"
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)

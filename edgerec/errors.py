@@ -1,7 +1,18 @@
 """Errors of the workstation toolkit, all under :class:`device_runner.EdgeRecError`."""
 
-from device_runner.errors import EdgeRecError
+from device_runner.errors import EdgeRecError, plain_reason
 from device_runner.version import __version__
+
+__all__ = [
+    "ClusterError",
+    "DataError",
+    "EdgeRecError",
+    "GateError",
+    "MissingExtraError",
+    "RecipeError",
+    "TrainingError",
+    "plain_reason",
+]
 
 
 class RecipeError(EdgeRecError):

@@ -9,7 +9,7 @@ from edgerec.data.engine import NO_COLUMN, ColumnMap, ColumnSql, as_records, num
 from edgerec.data.sources.parquet import ParquetTable
 from edgerec.data.sources.table import printable
 from edgerec.data.sources.uri import UriTable
-from edgerec.errors import DataError
+from edgerec.errors import DataError, plain_reason
 
 
 class DuckEngine:
@@ -66,7 +66,7 @@ class DuckEngine:
         try:
             return self._connection.execute(sql)
         except duckdb.Error as error:
-            raise DataError(f"preparation stopped: {printable(str(error).strip().splitlines()[0])}") from None
+            raise DataError(f"preparation stopped: {printable(plain_reason(error))}") from None
 
 
 def _as_text(column: str, kind: str) -> ColumnSql:

@@ -23,7 +23,7 @@ from edgerec.data.sources.uri import UriTable
 from edgerec.data.splits import cut_by_time, split_rows
 from edgerec.data.summary import summarise
 from edgerec.data.text_parquet import write_texts
-from edgerec.errors import DataError
+from edgerec.errors import DataError, plain_reason
 from edgerec.recipe import Recipe
 from edgerec.recipe.data import DataSection
 
@@ -156,7 +156,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{folder}: preparation stopped: {error.strerror or error}") from None
+        raise DataError(f"{folder}: preparation stopped: {plain_reason(error)}") from None
 
 
 def _load(engine: Engine, table: Table, columns: dict[str, str | None], scratch: Path, say: Say) -> None:

@@ -31,6 +31,7 @@ class MeanEncoder:
         return tf.squeeze(self._network(MaskedMean(name="masked_mean")([vectors, ids])), 1)
 
     def _network(self, hidden: tf.Tensor) -> tf.Tensor:
-        for norm, widen, narrow in self._blocks:
-            hidden = keras.layers.add([hidden, self._dropout(narrow(widen(norm(hidden))))])
+        for number, (norm, widen, narrow) in enumerate(self._blocks):
+            # Named, as numbers that Keras counts up would give other bytes of the file in every process.
+            hidden = keras.layers.add([hidden, self._dropout(narrow(widen(norm(hidden))))], name=f"join_{number}")
         return self._norm(hidden)

@@ -17,6 +17,7 @@ from device_runner.user_features import UserFeature, rows_of
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.feature_encoding import EncodedFeatures, Feature, chosen_features, encode_features
 from edgerec.data.user_feature_rows import encode_users, fit_user_features
+from edgerec.errors import plain_reason
 from edgerec.recipe import Model
 from edgerec.recommenders.architecture import Architecture
 from edgerec.recommenders.cnn import CnnMixer
@@ -197,7 +198,7 @@ class SequenceRecommender:
         try:
             self.network.save_weights(folder / "model.weights.h5")
         except (OSError, RuntimeError) as error:  # what HDF5 says of a disk that is full
-            raise EdgeRecError(f"{folder}: the weights cannot be written ({error})") from None
+            raise EdgeRecError(f"{folder}: the weights cannot be written: {plain_reason(error)}") from None
 
     @classmethod
     def load(cls, folder: Path) -> "SequenceRecommender":

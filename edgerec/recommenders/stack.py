@@ -83,6 +83,8 @@ class RecurrentStack(Stack):
 class _Block:
     def __init__(self, shape: Architecture, number: int, mixer: Mixer, dropout: Dropout) -> None:
         self.mixer = mixer
+        # Named, as numbers that Keras counts up would give other bytes of the file in every process.
+        self._join_names = f"join_mixer_{number}", f"join_feed_forward_{number}"
         self._dropout = dropout
         self._norm_in = keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_mixer_{number}")
         self._norm_mid = keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_feed_forward_{number}")
@@ -103,6 +105,7 @@ class _Block:
         return self._join(hidden, tf.expand_dims(vector, 1)), state
 
     def _join(self, hidden: tf.Tensor, mixed: tf.Tensor) -> tf.Tensor:
-        hidden = keras.layers.add([hidden, self._dropout(mixed)])
+        mixer, feed_forward = self._join_names
+        hidden = keras.layers.add([hidden, self._dropout(mixed)], name=mixer)
         inner = self._dropout(self._widen(self._norm_mid(hidden)))
-        return keras.layers.add([hidden, self._dropout(self._narrow(inner))])
+        return keras.layers.add([hidden, self._dropout(self._narrow(inner))], name=feed_forward)

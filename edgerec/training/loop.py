@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from edgerec.artifact import fingerprint
-from edgerec.errors import TrainingError
+from edgerec.errors import TrainingError, plain_reason
 from edgerec.progress import Progress
 from edgerec.training.cluster import Workers
 from edgerec.training.hooks import Hook
@@ -67,8 +67,9 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        reason = next(iter((error.message or "").splitlines()), type(error).__name__)
-        raise TrainingError(f"{folder}: cannot be written ({reason}); mend that, and run again to go on") from None
+        raise TrainingError(
+            f"{folder}: cannot be written: {plain_reason(error)}; run again to go on from there"
+        ) from None
 
 
 class _Fitting:
