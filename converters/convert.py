@@ -13,6 +13,7 @@ from converters.servable import Servable
 from converters.verify import Verification, verify
 from device_runner import EdgeRecError, Recommender
 from device_runner.contract import Outputs, Retrieval
+from device_runner.errors import plain_reason
 from device_runner.ranking import TOP
 
 GOLDEN_CASES = 5
@@ -71,7 +72,7 @@ def bundle_flatbuffer(
         ConversionError: there is no flatbuffer, or no installed runtime passes verification.
     """
     if isinstance(flatbuffer, str):
-        raise ConversionError(f"{scheme}: conversion failed: {flatbuffer}")
+        raise ConversionError(f"{scheme}: conversion failed: {plain_reason(flatbuffer)}")
     contract, expected = servable.contract, servable.reference(inputs)
     draft = scratch / f"{scheme}-draft.tflite"
     draft.write_bytes(bundle_bytes(flatbuffer, name, scheme, contract, vocabulary.items, facts=facts))

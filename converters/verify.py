@@ -11,6 +11,7 @@ from device_runner.backends import installed_backends
 from device_runner.bundle import Bundle
 from device_runner.child_process import run_module
 from device_runner.contract import Outputs
+from device_runner.errors import plain_reason
 
 SECONDS = 900
 
@@ -69,7 +70,7 @@ def _verify_on(
     source, destination = scratch / "in.npz", scratch / "out.npz"
     np.savez(source, inputs=inputs)
     if error := run_module("converters.verify_process", bundle, backend, source, destination, time_limit=SECONDS):
-        return Verification(version, error)
+        return Verification(version, plain_reason(error))
     with np.load(destination) as found:
         outputs = {name: found[name] for name in found.files}
     contract = Bundle.read(bundle).contract

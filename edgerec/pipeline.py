@@ -22,7 +22,7 @@ from edgerec.stages.measure import Measure
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.prune import Prune
-from edgerec.stages.stage import Workspace
+from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train import ModelStage, Train
 
 # The float32 bundle of the model before pruning, kept to show the effect of pruning.
@@ -103,6 +103,8 @@ class Run:
 
     def _report(self) -> dict[str, Any]:
         self.stages.new_items.check()
+        for stage in self._ordered():  # also what was removed after it had been measured
+            stage.made()
         figures = self.stages.measured.document()
         judged = gate.judge(self.recipe.gate, figures["variants"][-1])
         report = {"schema": 1, "version": device_runner.__version__, **figures, "gate": judged}
@@ -131,9 +133,11 @@ class Run:
 
     def plan(self) -> list[tuple[str, str]]:
         """The stages in order with the reason why each would be made, ``""`` if it is current. Makes nothing."""
+        return [(stage.name, stage.reason()) for stage in self._ordered()]
+
+    def _ordered(self) -> list[Stage]:
         stages = self.stages
-        ordered = [stages.prepared, stages.trained, stages.pruned, *stages.bundles, stages.measured]
-        return [(stage.name, stage.reason()) for stage in dict.fromkeys(ordered)]
+        return list(dict.fromkeys([stages.prepared, stages.trained, stages.pruned, *stages.bundles, stages.measured]))
 
     def _is_written(self, report: dict[str, Any]) -> bool:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import small_recipe
+from test_cli import written_recipe
 
 from device_runner.child_process import child_environment
 from edgerec import artifact
@@ -156,6 +157,42 @@ def test_a_read_only_folder_with_everything_in_it_can_be_read(run_copy: Path, pu
         pytest.skip("the interpreter cannot be read by another user")
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split()[-1] == "4"
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from edgerec.cli.main import main
+main(["run", sys.argv[2], "--out", sys.argv[3]])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("removed", "limit"),
+    [(("dataset", "trained", "pruned", "bundles"), 10_000), (("trained", "pruned"), 60_000), (("bundles",), 60_000)],
+    ids=["preparation", "training", "conversion"],
+)
+def test_a_disk_that_is_full_is_told_in_one_line_and_nothing_is_lost(
+    small_run: Run, run_copy: Path, tmp_path: Path, removed: tuple[str, ...], limit: int
+) -> None:
+    """Issue 10, item 31: it ended in a traceback. No file may be larger than the limit, as on a disk that is full."""
+    for name in removed:
+        shutil.rmtree(run_copy / name)
+    kept = {
+        path: path.read_bytes()
+        for path in run_copy.rglob("*")
+        if path.is_file() and path.name != ".lock" and path.relative_to(run_copy).parts[0] != "logs"  # begun anew
+    }
+    recipe = written_recipe(small_run, tmp_path / "recipe.toml")
+    command = [sys.executable, "-c", LIMITED, str(limit), str(recipe), str(run_copy)]
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment())
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("Error: ")]) == 1
+    assert {path: path.read_bytes() for path in kept} == kept
+    left = {path.name for path in run_copy.rglob(".*")} - {".lock"}
+    assert left == set()
 
 
 @pytest.mark.slow
