@@ -195,3 +195,42 @@ def test_the_page_is_self_contained(small_run: Run) -> None:
         assert outside not in page
     for variant in report_of(small_run)["variants"]:
         assert variant["name"] in page
+
+
+QUICK = {
+    "model": {"encoder": "mean", "dim": 4, "max_history": 5},
+    "train": {"epochs": 1},
+    "prune": {"enabled": False},
+    "convert": {"schemes": ["float32", "int8"]},
+    "report": {"histories": 20},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("items", [2, 5])
+def test_catalogues_smaller_than_a_list_go_all_the_way(tmp_path: Path, items: int) -> None:
+    """Issue 10, item 33: conversion failed with "no runtime gives the Keras model's results"."""
+    rows = "".join(f"u{user},i{(user + t) % items},{t}\n" for user in range(30) for t in range(6))
+    (tmp_path / "t.csv").write_text("user_id,item_id,t\n" + rows)
+    data = {"path": str(tmp_path / "t.csv"), "columns": {"time": "t"}, "repeats": "all"}
+    run = Run(Recipe.model_validate({"data": data, **QUICK}), tmp_path / "run", Progress())
+    report = run.report
+    assert report["dataset"]["items"] == items
+    for variant in report["variants"][1:]:
+        assert all(outcome["passed"] for outcome in variant["runtimes"].values())
+    assert len(Recommender.load(run.bundle).recommend(["i0"], exclude_history=False)) == items
+
+
+@pytest.mark.slow
+def test_the_last_basket_is_held_out_whole(purchases: Path, tmp_path: Path) -> None:
+    """Issue 10, item 16: where products of a basket share its time, one of them was held out by the file's order."""
+    run = Run(small_recipe(purchases, split={"kind": "last-basket"}, **QUICK), tmp_path, Progress())
+    report = run.report
+    targets = run.dataset.targets("test")
+    assert targets.baskets is not None and np.mean([len(basket) for basket in targets.baskets]) > 2
+    quality = report["variants"][-1]["quality"]
+    assert 0 <= quality["recall@10"] <= quality["hr@10"] <= 1
+    evaluation = Evaluation.load(run.bundle.parent, run.dataset.items)
+    assert evaluation.basket_ranks is not None
+    assert quality["recall@10"] == pytest.approx(evaluation.recall(10).mean())
+    assert "recall" in (tmp_path / "report.html").read_text().lower()
