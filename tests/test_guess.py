@@ -262,3 +262,10 @@ def test_a_movielens_release_is_recognised(release: str, file: str, tmp_path: Pa
 def test_a_ratings_table_that_is_not_movielens_is_a_table(rows: list[Row], tmp_path: Path) -> None:
     table(tmp_path / "ratings.csv", ["user", "item", "time", "stars"], rows, ",")
     assert recipe_of(guess_recipe(tmp_path), tmp_path).data.source == "table"
+
+
+def test_a_large_table_gets_a_limit_of_time(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table(tmp_path / "t.csv", ["user", "item", "time", "stars"], rows, ",")
+    assert recipe_of(guess_recipe(tmp_path / "t.csv"), tmp_path).train.max_minutes is None
+    monkeypatch.setattr("edgerec.data.guess.LARGE", len(rows))
+    assert recipe_of(guess_recipe(tmp_path / "t.csv"), tmp_path).train.max_minutes == 20

@@ -33,6 +33,9 @@ from edgerec.recipe.data import MovieLensData
 
 # Rows that are looked at: for names and values of columns, and for counts.
 SAMPLE, COUNTED = 20_000, 1_000_000
+# From so many rows on, the default training takes more than an hour on two cores.
+LARGE = 300_000
+MINUTES = 20
 RATINGS_HEADER = "userId,movieId,rating,timestamp"
 TABLES = (*DELIMITERS, *JSON_LINES, ".parquet", ".dat")
 INTERACTIONS = (
@@ -118,7 +121,8 @@ def _of_movielens(folder: Path, relative_to: Path | None) -> GuessedRecipe:
     data.add("source", "movielens", "the files are those of a MovieLens release")
     data.add("path", _shown_path(folder, relative_to))
     _add_thresholds(data, counts)
-    return _finished([data, _split(counts, guesses, has_times=True, may_have_baskets=False)], folder.name, guesses)
+    split = _split(counts, guesses, has_times=True, may_have_baskets=False)
+    return _finished([data, split, *_time_limit(counts, guesses)], folder.name, guesses)
 
 
 def _of_table(place: File, relative_to: Path | None) -> GuessedRecipe:
@@ -149,7 +153,17 @@ def _of_table(place: File, relative_to: Path | None) -> GuessedRecipe:
     )
     has_times = "time" in names and are_recent(sample[names["time"]])
     split = _split(counts, guesses, has_times, may_have_baskets=True)
-    return _finished([data, columns, *filter(None, beside), split], place.path.name, guesses)
+    sections = [data, columns, *filter(None, beside), split, *_time_limit(counts, guesses)]
+    return _finished(sections, place.path.name, guesses)
+
+
+def _time_limit(counts: _Counts, guesses: list[tuple[str, str]]) -> list[_Section]:
+    """A limit for the first training on a large table, so that a first report is there within the hour."""
+    if counts.rows < LARGE:
+        return []
+    train = _Section("train", guesses)
+    train.add("max_minutes", MINUTES, "a first model within the hour; without it, more epochs may give a better one")
+    return [train]
 
 
 def _finished(sections: Sequence[_Section], name: str, guesses: list[tuple[str, str]]) -> GuessedRecipe:
