@@ -17,7 +17,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe, dump_recipe
 from edgerec.report.build import PAGES, render_plots, write_report
-from edgerec.stages.convert import Convert, Exports
+from edgerec.stages.convert import Convert, ExportedModel
 from edgerec.stages.measure import Measure
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
@@ -48,8 +48,10 @@ def retrieval(workspace: Workspace) -> Stages:
     trained = Train(workspace, prepared)
     pruned = Prune(workspace, prepared, trained) if recipe.prune.enabled else trained
     new = NewItems(workspace, prepared)
-    unpruned = [Convert(Exports(workspace, prepared, trained, new), UNPRUNED, "float32")] if pruned != trained else []
-    exports = Exports(workspace, prepared, pruned, new)
+    unpruned = (
+        [Convert(ExportedModel(workspace, prepared, trained, new), UNPRUNED, "float32")] if pruned != trained else []
+    )
+    exports = ExportedModel(workspace, prepared, pruned, new)
     bundles = unpruned + [Convert(exports, scheme, scheme) for scheme in recipe.convert.schemes]
     measured = Measure(workspace, prepared, list(dict.fromkeys([trained, pruned])), bundles)
     return Stages(prepared, new, trained, pruned, bundles, measured)

@@ -95,13 +95,22 @@ def weights_of(path: Path) -> list[bytes]:
     return found
 
 
-def stage_of(folder: Path) -> str:
-    """What the run was making: the temporary folder that is there, else the last artifact that is finished."""
-    making = [path.name.split(".")[1] for path in folder.rglob(".*.tmp")]
-    if making:
-        return f"making {making[-1]}"
-    done = [name for name in ("dataset", "trained", "pruned", "bundles", "measured") if (folder / name).is_dir()]
-    return f"after {done[-1]}" if done else "before the first output"
+def making(folder: Path) -> set[str]:
+    """The artifacts that are being made: their temporary folders are there."""
+    return {path.name.split(".")[1] for path in folder.rglob(".*.tmp")} if folder.is_dir() else set()
+
+
+def watched(process: subprocess.Popen[str], folder: Path) -> dict[str, float]:
+    """Seconds for which each artifact was being made, until the process ends; ``end`` is what comes after all."""
+    seen: dict[str, tuple[float, float]] = {}
+    while process.poll() is None:
+        now = time.monotonic()
+        for name in making(folder):
+            seen[name] = (seen.get(name, (now, now))[0], now)
+        time.sleep(0.01)
+    ended = time.monotonic()
+    last = max(until for _, until in seen.values())
+    return {**{name: until - since for name, (since, until) in seen.items()}, "end": ended - last}
 
 
 def orphans(folder: Path) -> list[str]:
@@ -115,22 +124,24 @@ def orphans(folder: Path) -> list[str]:
     return [line for line in lines if str(folder) in line]
 
 
-def killed_once(shop: Path, folder: Path, after: float, seed: int) -> str:
-    """Kill a run ``after`` seconds from its first output on; returns the stage it was in."""
+def kill_in(shop: Path, folder: Path, stage: str, after: float) -> None:
+    """Kill a run ``after`` seconds into a stage. A process that has ended by then is tried again a little earlier."""
+    shutil.rmtree(folder, ignore_errors=True)
     process = start(shop, folder)
-    while not folder.is_dir() or not list(folder.glob(".dataset.*")):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
+    while stage not in making(folder) and not (stage == "end" and (folder / "measured").is_dir()):
+        if process.poll() is not None:  # a stage of a few milliseconds, missed
+            return kill_in(shop, folder, stage, after)
+        time.sleep(0.001)
     time.sleep(after)
+    if process.poll() is not None:
+        return kill_in(shop, folder, stage, after / 2)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    stage = stage_of(folder)
+    assert process.wait() == -signal.SIGKILL
     deadline = time.monotonic() + 15
     while left := orphans(folder):
-        assert time.monotonic() < deadline, f"kill {seed}, {stage}: left running: {left}"
+        assert time.monotonic() < deadline, f"{stage}: left running: {left}"
         time.sleep(0.1)
-    finish(shop, folder)
-    return stage
+    return None
 
 
 def check(folder: Path, expected: dict[str, str], where: str) -> None:
@@ -152,21 +163,24 @@ def main(kills: int, seed: int, processes: int) -> None:
         shop = Path(scratch, "shop")
         write_purchases(shop)
         (shop / "shop.toml").write_text(RECIPE)
-        began = time.monotonic()
-        finish(shop, Path(scratch, "undisturbed"))
-        took = time.monotonic() - began
+        process = start(shop, Path(scratch, "undisturbed"))
+        took = watched(process, Path(scratch, "undisturbed"))
+        assert process.returncode == 0
         expected = artifacts(Path(scratch, "undisturbed"))
         finish(shop, Path(scratch, "again"))
         check(Path(scratch, "again"), expected, "a second undisturbed run")
-        click.echo(f"an undisturbed run takes {took:.0f} s, and a second one gives equal artifacts")
+        click.echo(f"a second undisturbed run gives equal artifacts; seconds of the stages: {took}")
         rng = random.Random(seed)
+        planned = [(stage, rng.random() * took[stage]) for stage in list(took) * kills][:kills]
 
         def one(number: int) -> str:
+            stage, after = planned[number]
             folder = Path(scratch, f"run-{number}")
-            stage = killed_once(shop, folder, took * processes * (number + rng.random()) / kills, number)
+            kill_in(shop, folder, stage, after)
+            finish(shop, folder)
             check(folder, expected, f"kill {number}, {stage}")
             shutil.rmtree(folder)
-            click.echo(f"kill {number}: {stage}; the rerun is equal")
+            click.echo(f"kill {number}, {after:.2f} s into {stage}: the rerun is equal")
             return stage
 
         with ThreadPoolExecutor(processes) as pool:

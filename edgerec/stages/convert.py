@@ -34,7 +34,7 @@ from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train import ModelStage
 
 
-class Exports:
+class ExportedModel:
     """One model as it is exported: the servable and its flatbuffers, which the stages of all schemes share."""
 
     def __init__(self, workspace: Workspace, prepared: Prepare, model: ModelStage, new: NewItems) -> None:
@@ -75,7 +75,7 @@ class Convert(Stage):
         variant: name of the bundle in reports and file names.
     """
 
-    def __init__(self, exports: Exports, variant: str, scheme: str) -> None:
+    def __init__(self, exports: ExportedModel, variant: str, scheme: str) -> None:
         super().__init__(exports.workspace)
         self.name = f"bundles/{variant}"
         self.inputs = [exports.prepared, exports.model]

@@ -54,7 +54,8 @@ class Prepare(Stage):
         except DataError:
             return
         source = resolve_tables(self.recipe.data).interactions.described()
-        known: dict[str, str] = next((table for table in there["source"] if table["table"] == "interactions"), {})
+        tables = there.get("source", [])  # older data sets do not say where they are from
+        known: dict[str, str] = next((table for table in tables if table["table"] == "interactions"), source)
         # Another query of the same database is a change of the recipe, another file is another data set.
         if any(source.get(key) != known.get(key) for key in ("path", "url")) or there["name"] != self.recipe.data.name:
             raise DataError(
