@@ -48,11 +48,10 @@ def retrieval(workspace: Workspace) -> Stages:
     trained = Train(workspace, prepared)
     pruned = Prune(workspace, prepared, trained) if recipe.prune.enabled else trained
     new = NewItems(workspace, prepared)
-    unpruned = (
-        [Convert(ExportedModel(workspace, prepared, trained, new), UNPRUNED, "float32")] if pruned != trained else []
-    )
-    exports = ExportedModel(workspace, prepared, pruned, new)
-    bundles = unpruned + [Convert(exports, scheme, scheme) for scheme in recipe.convert.schemes]
+    exported = ExportedModel(workspace, prepared, pruned, new)
+    bundles = [Convert(exported, scheme, scheme) for scheme in recipe.convert.schemes]
+    if pruned is not trained:
+        bundles.insert(0, Convert(ExportedModel(workspace, prepared, trained, new), UNPRUNED, "float32"))
     measured = Measure(workspace, prepared, list(dict.fromkeys([trained, pruned])), bundles)
     return Stages(prepared, new, trained, pruned, bundles, measured)
 

@@ -55,7 +55,7 @@ class Prepare(Stage):
             return
         source = resolve_tables(self.recipe.data).interactions.described()
         tables = there.get("source", [])  # older data sets do not say where they are from
-        known: dict[str, str] = next((table for table in tables if table["table"] == "interactions"), source)
+        known = next((table for table in tables if table["table"] == "interactions"), source)
         # Another query of the same database is a change of the recipe, another file is another data set.
         if any(source.get(key) != known.get(key) for key in ("path", "url")) or there["name"] != self.recipe.data.name:
             raise DataError(
