@@ -4,6 +4,7 @@ with an undisturbed run: equal artifacts, no leftovers, no orphaned processes. `
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -97,7 +99,13 @@ def weights_of(path: Path) -> list[bytes]:
 
 def making(folder: Path) -> set[str]:
     """The artifacts that are being made: their temporary folders are there."""
-    return {path.name.split(".")[1] for path in folder.rglob(".*.tmp")} if folder.is_dir() else set()
+    found = set()
+    for place in (folder, folder / "bundles"):
+        with suppress(FileNotFoundError):  # not there yet
+            found |= {
+                name.split(".")[1] for name in os.listdir(place) if name.startswith(".") and name.endswith(".tmp")
+            }
+    return found
 
 
 def watched(process: subprocess.Popen[str], folder: Path) -> dict[str, float]:
