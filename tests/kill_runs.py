@@ -4,7 +4,6 @@ with an undisturbed run: equal artifacts, no leftovers, no orphaned processes. `
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -102,9 +101,8 @@ def making(folder: Path) -> set[str]:
     found = set()
     for place in (folder, folder / "bundles"):
         with suppress(FileNotFoundError):  # not there yet
-            found |= {
-                name.split(".")[1] for name in os.listdir(place) if name.startswith(".") and name.endswith(".tmp")
-            }
+            names = [path.name for path in place.iterdir()]
+            found |= {name.split(".")[1] for name in names if name.startswith(".") and name.endswith(".tmp")}
     return found
 
 
