@@ -8,16 +8,18 @@ from edgerec.evaluation.words import NOT_MEASURABLE
 from edgerec.recipe.gate import Gate
 
 
-def judge(gate: Gate, variant: Mapping[str, Any]) -> dict[str, Any]:
+def judge(gate: Gate, variant: Mapping[str, Any], gain: float | None) -> dict[str, Any]:
     """The report's entry ``gate``: the limits that are set, and a sentence for each that ``variant`` fails.
 
     Args:
         variant: the report's entry of the file that ships.
+        gain: its relative gain in NDCG@10 over the best baseline; ``None`` if not measurable.
     """
     fidelity = variant["fidelity"]
     checks = [
         ("loss of NDCG@10", fidelity["ndcg_drop"], gate.max_ndcg_drop, "above", "{:.2%}"),
         ("top-10 overlap with Keras", fidelity["overlap@10"], gate.min_overlap, "below", "{:.3f}"),
+        ("gain in NDCG@10 over the best baseline", gain, gate.min_gain_over_baselines, "below", "{:+.2%}"),
         ("size", variant["bytes"]["total"], gate.max_bytes, "above", "{:,} bytes"),
         ("p95 latency", variant["latency_ms"]["p95"], gate.max_p95_ms, "above", "{:.3f} ms"),
     ]

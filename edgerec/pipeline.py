@@ -107,7 +107,7 @@ class Run:
         for stage in self._ordered():  # also what was removed after it had been measured
             stage.made()
         figures = self.stages.measured.document()
-        judged = gate.judge(self.recipe.gate, figures["variants"][-1])
+        judged = gate.judge(self.recipe.gate, figures["variants"][-1], figures["verdict"]["gain"])
         report = {"schema": 1, "version": device_runner.__version__, **figures, "gate": judged}
         if self._is_written(report):
             self.progress.say("everything is up to date")

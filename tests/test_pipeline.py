@@ -183,9 +183,21 @@ def test_a_limit_on_a_loss_that_cannot_be_measured_is_not_kept() -> None:
         "bytes": {"total": 5},
         "latency_ms": {"p95": 1.0},
     }
-    (said,) = gate.judge(Gate(max_ndcg_drop=0.5, max_bytes=6), variant)["failed"]
+    (said,) = gate.judge(Gate(max_ndcg_drop=0.5, max_bytes=6), variant, None)["failed"]
     assert "not measurable" in said
-    assert gate.judge(Gate(max_bytes=6), variant)["failed"] == []
+    assert gate.judge(Gate(max_bytes=6), variant, None)["failed"] == []
+
+
+def test_a_model_that_does_not_beat_the_baselines_can_stop_the_build(
+    run_copy: Path, purchases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 10, item 14: only a table row showed that the model loses."""
+    run = again(run_copy, purchases, monkeypatch, gate={"min_gain_over_baselines": 10.0})
+    verdict = run.report["verdict"]
+    assert verdict["baseline"] in {baseline["name"] for baseline in run.report["baselines"]}
+    assert verdict["sentence"] in (run_copy / "MODEL_CARD.md").read_text()
+    with pytest.raises(GateError, match=r"over the best baseline is [-+][\d.]+%, below the limit of \+1000\.00%"):
+        gate.check(run.report)
 
 
 def test_the_page_is_self_contained(small_run: Run) -> None:

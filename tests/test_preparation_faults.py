@@ -335,3 +335,10 @@ def test_item_12_a_data_set_in_several_part_files_is_one(tmp_path: Path) -> None
     again = Dataset.load(dataset.folder)
     for name in ("events", "parts", "offsets", "times"):
         assert np.array_equal(getattr(again, name), getattr(dataset, name))
+
+
+def test_item_23_a_movielens_folder_with_other_columns_is_told_what_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("user,movie,rating,timestamp\n1,2,3,4\n")
+    data = {"source": "movielens", "path": str(tmp_path)}
+    with pytest.raises(DataError, match=r"the columns userId, movieId, timestamp, rating; this file has user, movie"):
+        prepare(Recipe.model_validate({"data": data}), tmp_path / "d", "key", lambda said: None)

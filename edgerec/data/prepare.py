@@ -17,7 +17,7 @@ from edgerec.data.numbering import number_rows
 from edgerec.data.rejected import Rejected
 from edgerec.data.sources.parquet import ParquetTable
 from edgerec.data.sources.places import Tables
-from edgerec.data.sources.table import Say, Table, require_columns
+from edgerec.data.sources.table import Say, Table, require_columns, shown_names
 from edgerec.data.sources.tables import open_table, resolve_tables
 from edgerec.data.sources.uri import UriTable
 from edgerec.data.splits import cut_by_time, split_rows
@@ -109,6 +109,12 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 def _mapped_columns(tables: Tables, table: Table, recipe: Recipe) -> dict[str, str | None]:
     """The preparation's columns -> the table's."""
     names = tables.columns
+    expected = [name for name in names.model_dump().values() if name is not None]
+    if recipe.data.source == "movielens" and not set(expected) <= set(table.columns):
+        raise DataError(
+            f"{table.name}: a MovieLens release has the columns {', '.join(expected)}; this file has "
+            f'{shown_names(table.columns)}. Read it with source = "table", and name its columns in [data.columns]'
+        )
     require_columns(table, {f"data.columns.{key}": name for key, name in names.model_dump().items()})
     if recipe.data.min_value is not None and names.value is None:
         raise DataError("data.min_value needs data.columns.value, the column to compare")

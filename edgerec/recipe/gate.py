@@ -10,5 +10,8 @@ class Gate(Section):
 
     max_ndcg_drop: float | None = Field(None, description="relative to the trained Keras model, 0.02 = 2 %")
     min_overlap: float | None = Field(None, ge=0, le=1, description="mean top-10 overlap with the Keras model")
+    min_gain_over_baselines: float | None = Field(
+        None, description="NDCG@10 relative to the best baseline, 0.05 = at least 5 % better"
+    )
     max_bytes: int | None = Field(None, gt=0)
     max_p95_ms: float | None = Field(None, gt=0)
