@@ -66,9 +66,11 @@ def read_histories(path: Path, columns: Columns, say: Say) -> dict[str, list[str
     if len(rows) < len(records):
         say(f"{path}: {len(records) - len(rows):,} of {len(records):,} rows have no user or item, or cannot be read")
     frame = pd.DataFrame(rows, columns=["user", "item", "time"][: len(names)], dtype=object)
+    users = frame["user"].unique()
     if columns.time is not None:
         frame = frame.iloc[_order(frame["time"], path, columns.time)]
-    return {str(user): list(items) for user, items in frame.groupby("user", sort=False)["item"]}
+    items = frame.groupby("user")["item"].apply(list)
+    return {str(user): items[user] for user in users}
 
 
 def _order(times: pd.Series, path: Path, column: str) -> pd.Series:
