@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from device_runner.ranking import TOP, exclude, top_rows
+from device_runner.ranking import TOP, top_unseen
 from device_runner.recommender import Recommender
 
 # Histories that are read event by event.
@@ -43,10 +43,7 @@ def by_state(recommender: Recommender, histories: list[list[int]]) -> dict[str, 
         for row in history:
             state = recommender.advance_row(state, row)
         scores[line] = recommender.state_scores(state)
-    masked = scores.copy()
-    exclude(masked, [[row for row in history if row < scores.shape[1]] for history in histories])
-    best = top_rows(masked, TOP)
-    return {"state_scores": scores, "state_top": np.pad(best, ((0, 0), (0, TOP - best.shape[1])))}
+    return {"state_scores": scores, "state_top": top_unseen(scores, histories)}
 
 
 if __name__ == "__main__":

@@ -34,6 +34,16 @@ def top_rows(scores: np.ndarray, k: int) -> np.ndarray:
     return np.where(np.isneginf(np.take_along_axis(scores, head, 1)), 0, head).astype(np.int32)
 
 
+def top_unseen(scores: np.ndarray, histories: Iterable[Sequence[int] | np.ndarray], k: int = TOP) -> np.ndarray:
+    """The k best rows of each line of ``scores`` float32 [n, N + 1] without padding and the history: int32 [n, k],
+    0 where the catalogue has fewer. Rows of user features in a history have no score and are passed over.
+    """
+    masked = scores.copy()
+    exclude(masked, [[row for row in history if row < scores.shape[1]] for history in histories])
+    best = top_rows(masked, k)
+    return np.pad(best, ((0, 0), (0, k - best.shape[1])))
+
+
 def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Share of common rows of each pair of top lists, int [n, k] each, float64 [n]; 0 stands for no item. Two empty
     lists are the same.

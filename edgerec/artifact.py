@@ -19,12 +19,6 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def file_fingerprint(path: Path) -> list[Any]:
-    """Size and time of change of a file, or of every file in a folder, to tell whether it changed."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return [[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-
-
 def stamp_of(folder: Path) -> dict[str, Any]:
     """What the finished artifact in ``folder`` was made from; empty if there is none, or if a file of it is missing or
     has another size than when it was made.

@@ -1,6 +1,5 @@
 """A recommender as it is served: the signatures of the retrieval contract around it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import tensorflow as tf
 
 from converters.servable import Table
 from device_runner.contract import Outputs, Retrieval
-from device_runner.ranking import TOP, exclude, top_rows
+from device_runner.ranking import top_unseen
 from edgerec.recommenders.recommender import SequenceRecommender
 
 # Score of an excluded row: far below any real one, finite so that float16 files stay sound in float32 arithmetic.
@@ -69,13 +68,3 @@ class ServedRecommender:
             "scores": top.values,
             "item_scores": item_scores,
         }
-
-
-def top_unseen(scores: np.ndarray, histories: np.ndarray | Sequence[np.ndarray], k: int = TOP) -> np.ndarray:
-    """The k best rows of each line of ``scores`` float32 [n, N + 1] without padding and the history: int32 [n, k],
-    0 where the catalogue has fewer. Rows of user features in a history have no score and are passed over.
-    """
-    masked = scores.copy()
-    exclude(masked, [history[history < scores.shape[1]] for history in histories])
-    best = top_rows(masked, k)
-    return np.pad(best, ((0, 0), (0, k - best.shape[1])))

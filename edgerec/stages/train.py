@@ -43,10 +43,9 @@ class ModelStage(Stage):
         self, objective: Objective, schedule: Schedule, hooks: Sequence[Hook], title: str, workers: Workers
     ) -> dict[str, Any]:
         """Fit and return the log."""
-        # Named for what is trained: another recipe in the same folder does not go on from these.
-        checkpoints = self.workspace.folder / "checkpoints" / f"{title}-{self.key}"
         logs = self.workspace.folder / "logs" / title
-        return Fit(title, objective, schedule, checkpoints, logs, self.workspace.progress, hooks, workers).run()
+        progress = self.workspace.progress
+        return Fit(title, objective, schedule, self._checkpoints(title), logs, progress, hooks, workers).run()
 
     def save(self, recommender: SequenceRecommender, log: dict[str, Any], title: str, into: Path) -> None:
         """Write the model, its log and its evaluation; the checkpoints of its fit are no longer needed then."""
@@ -56,7 +55,11 @@ class ModelStage(Stage):
         with self.workspace.progress.steps(f"test the {self.name} model", len(targets)) as bar:
             evaluate_model(recommender, targets, dataset, bar.advance).save(into)
         write_file(into / "training.json", json.dumps({**log, "sparsity": sparsity(recommender)}, indent=2) + "\n")
-        shutil.rmtree(self.workspace.folder / "checkpoints" / f"{title}-{self.key}", ignore_errors=True)
+        shutil.rmtree(self._checkpoints(title), ignore_errors=True)
+
+    def _checkpoints(self, title: str) -> Path:
+        """Named for what is trained: another recipe in the same folder does not go on from these."""
+        return self.workspace.folder / "checkpoints" / f"{title}-{self.key}"
 
 
 class Train(ModelStage):
