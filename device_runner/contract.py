@@ -32,7 +32,17 @@ class Contract(Protocol):
 class Retrieval:
     """Scores the whole catalogue: the signature ``recommend`` with the inputs ``history [1, max_history]`` and
     ``exclude [1, max_exclude]`` and the outputs ``ids`` and ``scores [1, top_k]`` and ``item_scores [1, items + 1]``.
-    With a state, ``advance`` and ``recommend_from_state`` with ``state [1, state]`` as well; 0 stands for no state.
+
+    With a state, ``advance`` and ``recommend_from_state`` with ``state [1, state]`` as well. With transitions, a sparse
+    item-to-item table, ``links`` with the input ``history``: its outputs ``items`` (int32) and ``weights`` (float32),
+    both ``[1, E, neighbours]``, say for each of the newest E <= ``max_history`` positions of the history, oldest first,
+    which rows it raises and by how much (before the logarithm; 0 for padding and unused entries).
+
+    Attributes:
+        state: floats of the state; 0: there is none.
+        recent: how many of the newest item rows (never rows of user features) ``recommend_from_state`` reads beside the
+            state, as the input ``recent`` int32 ``[1, recent]``, oldest first, left-padded with 0; 0: no such input.
+        neighbours: entries of the transitions for each item; 0: there are none.
     """
 
     kind: ClassVar[str] = "retrieval"
@@ -42,10 +52,13 @@ class Retrieval:
     top_k: int
     items: int
     state: int = 0
+    recent: int = 0
+    neighbours: int = 0
 
     @property
     def signatures(self) -> tuple[str, ...]:
-        return ("recommend", "advance", "recommend_from_state") if self.state else ("recommend",)
+        by_state = ("advance", "recommend_from_state") if self.state else ()
+        return ("recommend", *by_state, *(("links",) if self.neighbours else ()))
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
@@ -66,15 +79,22 @@ class Retrieval:
         """From the manifest's entry.
 
         Raises:
-            ValueError: a size is absent or not positive.
+            ValueError: a size is absent or not positive, an optional one is not a count, or there are neighbours
+                without recent rows.
         """
         names = ("max_history", "max_exclude", "top_k", "items")
         if not all(_is_count(sizes.get(name)) and sizes[name] > 0 for name in names):
             raise ValueError(f"lacks the sizes of the signature ({', '.join(names)})")
-        state = sizes.get("state", 0)
+        state, recent, neighbours = (sizes.get(name, 0) for name in ("state", "recent", "neighbours"))
         if not _is_count(state):
             raise ValueError(f"gives the state a size of {state!r}")
-        return cls(**{name: sizes[name] for name in names}, state=state)
+        if not _is_count(recent):
+            raise ValueError(f"gives the recent rows a number of {recent!r}")
+        if not _is_count(neighbours):
+            raise ValueError(f"gives each item a number of neighbours of {neighbours!r}")
+        if neighbours and not recent:
+            raise ValueError(f"gives each item {neighbours} neighbours, but no recent rows to read them for")
+        return cls(**{name: sizes[name] for name in names}, state=state, recent=recent, neighbours=neighbours)
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,9 @@ def test_hostile_or_altered_members_are_refused(tmp_path: Path, member: str, con
         ({"items": []}, "names 0 items, the model scores 3"),
         ({"contract": Retrieval(0, 4, 2, 3)}, "lacks the sizes"),
         ({"contract": Retrieval(4, 4, 2, 3, state=-1)}, "gives the state a size of -1"),
+        ({"contract": Retrieval(4, 4, 2, 3, recent=-1)}, "gives the recent rows a number of -1"),
+        ({"contract": Retrieval(4, 4, 2, 3, recent=2, neighbours=True)}, "a number of neighbours of True"),
+        ({"contract": Retrieval(4, 4, 2, 3, neighbours=2)}, "2 neighbours, but no recent rows to read them for"),
         ({"contract": Ranking(0, {"x": "float32"})}, "lacks the number of candidates"),
         ({"facts": {"contract": {"kind": "clairvoyance"}}}, "unknown kind 'clairvoyance'"),
         ({"facts": {"contract": {"kind": []}}}, "unknown kind"),
@@ -130,6 +133,14 @@ def test_the_kind_of_the_contract_is_kept(tmp_path: Path) -> None:
     assert (ranking.items, ranking.titles) == ([""], [])
     with pytest.raises(BundleError, match="a ranking model, not a retrieval model"):
         ranking.contract_of(Retrieval)
+
+
+def test_recent_rows_and_neighbours_are_kept_and_optional(tmp_path: Path) -> None:
+    linked = Retrieval(4, 4, 2, 3, state=5, recent=2, neighbours=6)
+    assert Bundle.read(made(tmp_path, contract=linked)).contract == linked
+    assert linked.signatures == ("recommend", "advance", "recommend_from_state", "links")
+    assert Retrieval(4, 4, 2, 3, recent=2, neighbours=6).signatures == ("recommend", "links")
+    assert (CONTRACT.recent, CONTRACT.neighbours, CONTRACT.signatures) == (0, 0, ("recommend",))
 
 
 def test_a_manifest_of_before_there_were_kinds_is_for_retrieval(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from toys import STATE, toys
 
 from device_runner import BundleError, Recommender, State
@@ -122,14 +124,81 @@ def test_a_malformed_state_is_refused(values: np.ndarray, fingerprint: str, said
 
 def test_stored_bytes_are_checked() -> None:
     content = State(np.arange(4, dtype=np.float32)[None], OTHER).to_bytes()
-    assert len(content) == 36 + 16
+    assert len(content) == 40 + 16
     back = State.from_bytes(bytearray(content))
     assert (back.values.tolist(), back.fingerprint) == ([[0.0, 1.0, 2.0, 3.0]], OTHER)
-    for damaged in (b"", content[:-1], content[:36], b"x" + content[1:], b"grocery"):
+    for damaged in (b"", content[:-1], content[:36], content[:38], content[:40], b"x" + content[1:], b"grocery"):
         with pytest.raises(ValueError, match="not a stored state"):
             State.from_bytes(damaged)
     with pytest.raises(ValueError, match="not finite"):
-        State.from_bytes(content[:36] + np.full(4, np.nan, "<f4").tobytes())
+        State.from_bytes(content[:40] + np.full(4, np.nan, "<f4").tobytes())
+
+
+def stored(magic: bytes, *parts: np.ndarray) -> bytes:
+    return magic + bytes(32) + b"".join(part.tobytes() for part in parts)
+
+
+def test_recent_rows_are_stored_between_fingerprint_and_values() -> None:
+    state = State(np.array([[0.5, -1.0]], np.float32), OTHER, np.array([7, 300], np.int32))
+    content = state.to_bytes()
+    assert content == stored(b"ERS2", np.array([2, 7, 300], "<u4"), np.array([0.5, -1.0], "<f4"))
+    back = State.from_bytes(content)
+    assert (back.values.tolist(), back.recent.tolist()) == ([[0.5, -1.0]], [7, 300])
+    with pytest.raises(ValueError, match="read-only"):
+        back.recent[0] = 1
+
+
+def test_states_of_before_there_were_recent_rows_can_be_read() -> None:
+    back = State.from_bytes(stored(b"ERS1", np.array([0.5, -1.0], "<f4")))
+    assert (back.values.tolist(), back.recent.dtype, back.recent.tolist()) == ([[0.5, -1.0]], np.int32, [])
+    assert back.to_bytes()[:4] == b"ERS2"
+
+
+@pytest.mark.parametrize(
+    ("count", "rows", "said"),
+    [
+        (2**32 - 1, [1, 2], "not a stored state"),
+        (5, [1, 2], "not a stored state"),
+        (4, [1, 2], "not a stored state"),  # no values are left
+        (2, [1, 0], "have 0, but rows of items begin at 1"),
+        (2, [-3, 1], "have -3, but rows of items begin at 1"),
+    ],
+)
+def test_recent_rows_that_cannot_be_are_refused(count: int, rows: list[int], said: str) -> None:
+    parts = np.array([count], "<u4"), np.array(rows, "<i4"), np.zeros(2, "<f4")
+    with pytest.raises(ValueError, match=said):
+        State.from_bytes(stored(b"ERS2", *parts))
+
+
+@pytest.mark.parametrize("recent", [np.array([1]), np.array([[1]], np.int32), [1.5]])
+def test_recent_rows_of_another_type_or_shape_are_refused(recent: object) -> None:
+    with pytest.raises(ValueError, match=r"the state's recent rows are .*, not int32 \(n,\)"):
+        State(np.zeros((1, 4), np.float32), OTHER, recent)  # type: ignore[arg-type]
+
+
+@given(
+    rows=st.lists(st.integers(1, 2**31 - 1), max_size=9),
+    values=st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=9),
+    fingerprint=st.binary(min_size=32, max_size=32),
+)
+def test_every_state_comes_back_as_it_was(rows: list[int], values: list[float], fingerprint: bytes) -> None:
+    state = State(np.array([values], np.float32), fingerprint.hex(), np.array(rows, np.int32))
+    back = State.from_bytes(state.to_bytes())
+    assert (back.values.tolist(), back.recent.tolist()) == ([values], rows)
+    assert back.fingerprint == state.fingerprint
+
+
+@given(magic=st.sampled_from([b"ERS1", b"ERS2", b""]), count=st.integers(0, 12), rest=st.binary(max_size=120))
+def test_any_bytes_are_a_state_or_a_value_error(magic: bytes, count: int, rest: bytes) -> None:
+    for content in (magic + rest, magic + bytes(32) + count.to_bytes(4, "little") + rest):
+        try:
+            state = State.from_bytes(content)
+        except ValueError:
+            continue
+        assert content[:4] in (b"ERS1", b"ERS2")
+        again = State.from_bytes(state.to_bytes())
+        assert again.to_bytes() == state.to_bytes()
+        assert (state.to_bytes() == content) == (content[:4] == b"ERS2")
 
 
 def test_a_model_without_a_state_says_so() -> None:
