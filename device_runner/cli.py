@@ -60,6 +60,7 @@ def main() -> None:
     default=None,
     help="Whether items of the history may be recommended again. Default: as the model was measured.",
 )
+@click.option("--explain", is_flag=True, help="Name the event of the history that contributed most to each item.")
 @BACKEND
 @THREADS
 @json_option
@@ -70,6 +71,7 @@ def recommend(
     user: tuple[str, ...],
     exclude: tuple[str, ...],
     keep_seen: bool | None,
+    explain: bool,
     backend: str,
     threads: int,
     as_json: bool,
@@ -81,7 +83,8 @@ def recommend(
     recommender = Recommender.load(model, backend, threads)
     history = read_history(history_path, recommender.bundle.item_column)
     known = _known(user, recommender.bundle)
-    found = recommender.recommend(history, k, exclude, None if keep_seen is None else not keep_seen, known)
+    exclude_history = None if keep_seen is None else not keep_seen
+    found = recommender.recommend(history, k, exclude, exclude_history, known, explain)
     if as_json:
         print_json(
             {
@@ -99,7 +102,15 @@ def recommend(
     if found.source == "popularity":
         click.echo("No known event in the history: these are the most popular items.", err=True)
     for place, entry in enumerate(found, 1):
-        click.echo(f"{place:>3}  {entry.score:>8.3f}  {entry.item:<12}  {entry.title}".rstrip())
+        line = f"{place:>3}  {entry.score:>8.3f}  {entry.item:<12}  {entry.title}".rstrip()
+        if entry.because is not None:
+            line += f"  because of {_called(entry.because, recommender.bundle)}"
+        click.echo(line)
+
+
+def _called(item: str, bundle: Bundle) -> str:
+    """The title of an item of the catalogue, or its id where it has none."""
+    return (bundle.titles[bundle.items.index(item)] if bundle.titles else "") or item
 
 
 def _known(options: Sequence[str], bundle: Bundle) -> dict[str, str]:
@@ -225,7 +236,12 @@ def _retrieval_facts(bundle: Bundle, contract: Retrieval) -> list[tuple[str, str
         ),
     ]
     if contract.state:
-        facts.append(("state", f"{contract.state} floats; an app that stores it pays one step for each new event"))
+        rows = f" and the newest {contract.recent} rows" if contract.recent else ""
+        facts.append(
+            ("state", f"{contract.state} floats{rows}; an app that stores it pays one step for each new event")
+        )
+    if contract.neighbours:
+        facts.append(("transitions", f"to {contract.neighbours} items from each of the newest events"))
     return facts
 
 

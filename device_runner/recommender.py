@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from device_runner.bundle import Bundle
 from device_runner.contract import Retrieval
 from device_runner.errors import BundleError
+from device_runner.explain import Links, reasons
 from device_runner.loaded import LoadedBundle
 from device_runner.ranking import exclude as exclude_rows
 from device_runner.ranking import top_rows
@@ -19,17 +21,26 @@ from device_runner.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One recommended item: its raw id, its score (higher is better, comparable within one call) and its title
-    (``""`` where the bundle has none).
+    """One recommended item.
+
+    Attributes:
+        item: its raw id.
+        score: higher is better; comparable within one call.
+        title: ``""`` where the bundle has none.
+        because: raw id of the event of the history that contributed most to it; ``None`` unless it was asked for
+            (``recommend(…, explain=True)``) and there is one.
     """
 
     item: str
     score: float
     title: str
+    because: str | None = None
 
 
 # Excluded rows -> the outputs of a signature.
 Run = Callable[[Sequence[int]], dict[str, np.ndarray]]
+# Rows and scores of the recommended items, [n] each -> the row of the reason for each, 0 for none.
+Explain = Callable[[np.ndarray, np.ndarray], Sequence[int]]
 
 
 class Recommendations(list[Recommendation]):
@@ -51,7 +62,7 @@ class Recommender:
 
     >>> recommender = Recommender.load("model.tflite")          # doctest: +SKIP
     >>> recommender.recommend(["1029743", "995242"], k=3)       # doctest: +SKIP
-    [Recommendation(item='1106523', score=4.1, title='...'), ...]
+    [Recommendation(item='1106523', score=4.1, title='...', because=None), ...]
 
     "Rows" are row numbers of the item table: 1..N for the items by descending popularity, the values of user features
     behind them, and 0 for padding.
@@ -100,6 +111,7 @@ class Recommender:
         exclude: Iterable[str] | None = None,
         exclude_history: bool | None = None,
         user: Mapping[str, object] | None = None,
+        explain: bool = False,
     ) -> Recommendations:
         """The ``k`` best items after ``history``.
 
@@ -112,6 +124,9 @@ class Recommender:
                 its data set keeps repeated interactions.
             user: values of the model's user features (``bundle.user_features``) by name, such as
                 ``{"gender": "F", "age": 31}``. All are optional; unknown values are skipped.
+            explain: also say which event contributed most to each item (``because``): the one with the largest
+                transition to it, or else the one without which its score falls most, among the newest 20 events. This
+                takes up to 21 more calls of the model.
 
         Returns:
             The items, best first. Without any known event or user feature, the most popular items, with score 0.
@@ -126,7 +141,8 @@ class Recommender:
             banned.update(rows)
         unknown = len(history) - len(rows)
         given = self.input_rows(rows, user)
-        return self._listed(self._after(given) if given else None, banned, k, unknown)
+        run = self._after(given) if given else None
+        return self._listed(run, banned, k, unknown, self._reasons_of(given) if explain else None)
 
     def new_state(self, user: Mapping[str, object] | None = None) -> State:
         """The state before any event, for ``advance`` and ``recommend_from_state``.
@@ -162,7 +178,10 @@ class Recommender:
         """Like ``advance``, for the row of an item or of a user feature's value."""
         self._check_state(state)
         out = self._loaded.run("advance", state=state.values, item=np.array([row], np.int32))
-        return State(out["state"], state.fingerprint)
+        recent = state.recent
+        if self.contract.recent and 0 < row <= self.contract.items:
+            recent = np.append(recent, np.int32(row))[-self.contract.recent :]
+        return State(out["state"], state.fingerprint, recent)
 
     def recommend_from_state(self, state: State, k: int = 10, exclude: Iterable[str] | None = None) -> Recommendations:
         """The ``k`` best items after a stored state; the most popular items after an empty one.
@@ -177,7 +196,7 @@ class Recommender:
         """
         self._check_state(state)
         banned = set(self._vocabulary.rows(() if exclude is None else exclude, "exclude"))
-        return self._listed(self._after_state(state) if state.values.any() else None, banned, k, 0)
+        return self._listed(None if state.empty else self._after_state(state), banned, k, 0)
 
     def rows(self, items: Iterable[str]) -> list[int]:
         """Rows of the known ids, in order.
@@ -223,10 +242,7 @@ class Recommender:
         """Inputs of the signature ``recommend``: ``history`` int32 [1, max_history], the last rows left-padded with 0,
         and ``exclude`` int32 [1, max_exclude], of at most as many rows.
         """
-        padded = np.zeros((1, self.contract.max_history), np.int32)
-        last = history[-self.contract.max_history :]
-        padded[0, self.contract.max_history - len(last) :] = last
-        return {"history": padded, "exclude": self._excluded(exclude)}
+        return {"history": _left_padded(history, self.contract.max_history), "exclude": self._excluded(exclude)}
 
     def invoke(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs of the signature ``recommend`` for ready ``inputs``: ``ids``, ``scores`` and ``item_scores``."""
@@ -250,23 +266,38 @@ class Recommender:
         return lambda exclude: self.invoke(self.inputs(history, exclude))
 
     def _after_state(self, state: State) -> Run:
-        return lambda exclude: self._loaded.run(
-            "recommend_from_state", state=state.values, exclude=self._excluded(exclude)
-        )
+        given = {"state": state.values}
+        if self.contract.recent:
+            given["recent"] = _left_padded(state.recent, self.contract.recent)
+        return lambda exclude: self._loaded.run("recommend_from_state", **given, exclude=self._excluded(exclude))
+
+    def _links(self, history: Sequence[int]) -> Links:
+        """Outputs of the signature ``links`` for a history of rows."""
+        return self._loaded.run("links", history=_left_padded(history, self.contract.max_history))
+
+    def _reasons_of(self, read: Sequence[int]) -> Explain:
+        links = partial(self._links, read) if self.contract.neighbours else None
+        return lambda ids, scores: reasons(ids, scores, read, self.contract.items, links, self.item_scores)
 
     def _excluded(self, rows: Sequence[int]) -> np.ndarray:
         padded = np.zeros((1, self.contract.max_exclude), np.int32)
         padded[0, : len(rows)] = rows
         return padded
 
-    def _listed(self, run: Run | None, banned: set[int], k: int, unknown: int) -> Recommendations:
-        """The best items by ``run``, or the most popular ones if it is ``None``."""
+    def _listed(
+        self, run: Run | None, banned: set[int], k: int, unknown: int, explain: Explain | None = None
+    ) -> Recommendations:
+        """The best items by ``run``, or the most popular ones, which need no explanation, if it is ``None``."""
         if k < 1:
             raise ValueError(f"k is {k}; ask for at least one item")
         if run is None:
             return Recommendations(self._popular(k, banned), unknown, "popularity")
         ids, scores = self._best(run, banned, k)
-        found = (self._recommendation(int(row), float(score)) for row, score in zip(ids, scores, strict=True))
+        because = explain(ids, scores) if explain else [0] * len(ids)
+        found = (
+            self._recommendation(int(row), float(score), why)
+            for row, score, why in zip(ids, scores, because, strict=True)
+        )
         return Recommendations(found, unknown, "model")
 
     def _state_size(self) -> int:
@@ -281,13 +312,20 @@ class Recommender:
             raise ValueError("the state belongs to another bundle; begin again with new_state() and the history")
         if state.values.shape[1] != self._state_size():
             raise ValueError(f"the state has {state.values.shape[1]} values, this model's has {self._state_size()}")
+        if len(state.recent) > self.contract.recent:
+            raise ValueError(f"the state has {len(state.recent)} recent rows, this model reads {self.contract.recent}")
+        if (state.recent > self.contract.items).any():
+            raise ValueError(
+                f"the state has the recent row {state.recent.max()}, the items end at {self.contract.items}"
+            )
 
     def _popular(self, k: int, banned: set[int]) -> Iterable[Recommendation]:
         rows = (row for row in range(1, len(self.bundle.items)) if row not in banned)
         return (self._recommendation(row, 0.0) for row, _ in zip(rows, range(k), strict=False))
 
-    def _recommendation(self, row: int, score: float) -> Recommendation:
-        return Recommendation(self.bundle.items[row], score, self.bundle.titles[row] if self.bundle.titles else "")
+    def _recommendation(self, row: int, score: float, because: int = 0) -> Recommendation:
+        items, titles = self.bundle.items, self.bundle.titles
+        return Recommendation(items[row], score, titles[row] if titles else "", items[because] if because else None)
 
     def _check_inputs(self) -> None:
         history, exclude = (1, self.contract.max_history), (1, self.contract.max_exclude)
@@ -295,7 +333,10 @@ class Recommender:
         if self.contract.state:
             state = (1, self.contract.state)
             self._loaded.check_inputs("advance", state=state, item=(1,))
-            self._loaded.check_inputs("recommend_from_state", state=state, exclude=exclude)
+            recent = {"recent": (1, self.contract.recent)} if self.contract.recent else {}
+            self._loaded.check_inputs("recommend_from_state", state=state, exclude=exclude, **recent)
+        if self.contract.neighbours:
+            self._loaded.check_inputs("links", history=history)
 
     def _check_outputs(self) -> None:
         """Run the model on its last row: a table that is shorter than the vocabulary fails here, not later."""
@@ -303,14 +344,29 @@ class Recommender:
         last = contract.items + rows_of(self.bundle.user_features)
         try:
             out = self._after([last])(())
+            links = self._links([last]) if contract.neighbours else None
         except (RuntimeError, ValueError) as error:
             raise BundleError(f"{path}: the model fails on row {last}, its last ({error})") from None
-        expected = {
-            "ids": (1, contract.top_k),
-            "scores": (1, contract.top_k),
-            "item_scores": (1, contract.items + 1),
-        }
+        self._check_shapes(
+            out, ids=(1, contract.top_k), scores=(1, contract.top_k), item_scores=(1, contract.items + 1)
+        )
+        if links is not None:
+            events = links["items"].shape[1] if "items" in links and links["items"].ndim == 3 else 1
+            if not 0 < events <= contract.max_history:
+                raise BundleError(f"{path}: links gives {events} events, the model reads up to {contract.max_history}")
+            shape = (1, events, contract.neighbours)
+            self._check_shapes(links, items=shape, weights=shape)
+
+    def _check_shapes(self, outputs: Mapping[str, np.ndarray], **expected: tuple[int, ...]) -> None:
         for name, shape in expected.items():
-            if name not in out or out[name].shape != shape:
-                actual = out[name].shape if name in out else "absent"
-                raise BundleError(f"{path}: output {name} is {actual}, the manifest says {shape}")
+            if name not in outputs or outputs[name].shape != shape:
+                actual = outputs[name].shape if name in outputs else "absent"
+                raise BundleError(f"{self.bundle.path}: output {name} is {actual}, the manifest says {shape}")
+
+
+def _left_padded(rows: Sequence[int] | np.ndarray, length: int) -> np.ndarray:
+    """The last ``length`` rows, int32 [1, length], left-padded with 0."""
+    padded = np.zeros((1, length), np.int32)
+    last = rows[-length:]
+    padded[0, length - len(last) :] = last
+    return padded

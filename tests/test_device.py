@@ -227,6 +227,7 @@ def test_a_table_that_is_shorter_than_the_vocabulary_is_found_at_load(tmp_path: 
         ({"max_history": 10**10}, "the inputs of recommend are .*, the manifest says .*10000000000"),
         ({"max_exclude": 7}, "the inputs of recommend are "),
         ({"state": 5}, "the inputs of advance are .*'state': \\(1, 4\\).*, the manifest says .*'state': \\(1, 5\\)"),
+        ({"recent": 2}, "the inputs of recommend_from_state are .*, the manifest says .*'recent': \\(1, 2\\)"),
         ({"top_k": 6}, "output ids is \\(1, 5\\), the manifest says \\(1, 6\\)"),
     ],
 )
@@ -235,6 +236,31 @@ def test_sizes_that_the_model_does_not_have_are_found_at_load(tmp_path: Path, si
     contract = {**bundle.contract.to_json(), **sizes}
     (tmp_path / "m.tflite").write_bytes(with_facts(bundle.path, {"contract": contract}))
     with pytest.raises(BundleError, match=said):
+        Recommender.load(tmp_path / "m.tflite")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"recent": 3}, "the inputs of recommend_from_state are .*'recent': \\(1, 2\\).*, the manifest says "),
+        ({"neighbours": 3}, "output items is \\(1, 2, 2\\), the manifest says \\(1, 2, 3\\)"),
+        ({"neighbours": 0, "recent": 0}, "the inputs of recommend_from_state are "),
+    ],
+)
+def test_transitions_that_the_model_does_not_have_are_found_at_load(
+    tmp_path: Path, sizes: dict[str, int], said: str
+) -> None:
+    bundle = Bundle.read(toys()["linked"])
+    (tmp_path / "m.tflite").write_bytes(with_facts(bundle.path, {"contract": {**bundle.contract.to_json(), **sizes}}))
+    with pytest.raises(BundleError, match=said):
+        Recommender.load(tmp_path / "m.tflite")
+
+
+def test_a_model_without_the_promised_links_is_refused(tmp_path: Path) -> None:
+    bundle = Bundle.read(toys()["plain"])
+    contract = {**bundle.contract.to_json(), "recent": 2, "neighbours": 2}
+    (tmp_path / "m.tflite").write_bytes(with_facts(bundle.path, {"contract": contract}))
+    with pytest.raises(BackendError, match=r"refuses m\.tflite: .*links"):
         Recommender.load(tmp_path / "m.tflite")
 
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from toys import toys
 
 from converters.bundle_writer import with_facts
+from device_runner import Bundle
 from device_runner.child_process import child_environment
 from device_runner.cli import main
 
@@ -50,6 +51,36 @@ def test_inspect_shows_both_kinds_of_bundle() -> None:
     retrieval, ranking = call("inspect", toys()["told"]), call("inspect", toys()["ranking"])
     assert "the last 8 events" in retrieval and "4 floats" in retrieval and "gender: F, M" in retrieval
     assert "4 candidates" in ranking and "features (float32)" in ranking and "catalogue" not in ranking
+
+
+def test_inspect_shows_the_transitions() -> None:
+    shown = call("inspect", toys()["linked"])
+    assert "7 floats and the newest 2 rows;" in shown and "to 2 items from each of the newest events" in shown
+    assert "transitions" not in call("inspect", toys()["told"])
+
+
+def test_reasons_are_shown_where_they_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("item_id\ni1\ni2\n")
+    arguments = ["recommend", toys()["linked"], "--history", tmp_path / "h.csv", "-k", 3]
+    plain, explained = call(*arguments).splitlines(), call(*arguments, "--explain").splitlines()
+    reasons = ["i1", "i2", "i1"]
+    assert explained == [f"{line}  because of {reason}" for line, reason in zip(plain, reasons, strict=True)]
+    for more, expected in ([], [None] * 3), (["--explain"], reasons):
+        document = json.loads(call(*arguments, "--json", *more))
+        assert [entry["because"] for entry in document["recommendations"]] == expected
+    (tmp_path / "h.csv").write_text("item_id\nunheard of\n")
+    assert "because" not in call(*arguments, "--explain")
+
+
+def test_reasons_have_titles_where_the_bundle_has_them() -> None:
+    document = json.loads(call("recommend", MODEL, "--history", HISTORY, "--explain", "--json"))
+    bundle = Bundle.read(MODEL)
+    reasons = [entry["because"] for entry in document["recommendations"]]
+    assert any(reasons)
+    lines = call("recommend", MODEL, "--history", HISTORY, "--explain").splitlines()
+    for line, reason in zip(lines, reasons, strict=True):
+        title = bundle.titles[bundle.items.index(reason)] if reason else ""
+        assert line.endswith(f"  because of {title}") if reason else "because" not in line
 
 
 def test_bench_rounds_what_it_shows() -> None:
