@@ -12,17 +12,24 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+# Names of the TFLite types of trained weights, and of tables that were counted.
+TRAINED = ("FLOAT32", "FLOAT16", "INT8", "INT4")
+COUNTED = ("UINT8", "INT16", "INT32")
+
+
 @dataclass(frozen=True)
 class Table:
-    """A large constant that must be stored only once in the file.
+    """A large constant that must be stored only once in the file, or several of the same shape.
 
     Attributes:
         name: in reports, such as ``"item_table"``.
         shape: its rows and columns.
+        types: names of its possible types in the file.
     """
 
     name: str
     shape: tuple[int, ...]
+    types: tuple[str, ...] = TRAINED
 
 
 class Servable(Protocol):

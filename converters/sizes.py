@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from converters.servable import Table
@@ -22,11 +23,12 @@ def bundle_sizes(path: Path, tables: Sequence[Table]) -> dict[str, int]:
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content[:model_bytes]))
     sizes = {}
     for table in tables:
+        types = {getattr(schema.TensorType, name) for name in table.types}
         buffers = {
             tensor.buffer
             for graph in model.subgraphs
             for tensor in graph.tensors
-            if tensor.shape is not None and list(tensor.shape) == list(table.shape)
+            if tensor.shape is not None and list(tensor.shape) == list(table.shape) and tensor.type in types
         }
         sizes[table.name] = sum(len(data) for b in buffers if (data := model.buffers[b].data) is not None)
     return {

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from edgerec.baselines.markov import fit_markov
+from edgerec.baselines.personal_frequency import PersonalFrequency
 from edgerec.baselines.popularity import Popularity
 from edgerec.baselines.recent_popularity import RecentPopularity
 from edgerec.baselines.windowed_counts import WindowedCounts
@@ -24,6 +25,22 @@ BASELINES: dict[str, Callable[[Dataset], Baseline]] = {
     "recent-popularity": RecentPopularity.fit,
     "markov": fit_markov,
     "windowed-counts": WindowedCounts.fit,
+    "personal-frequency": PersonalFrequency.fit,
 }
 
-__all__ = ["BASELINES", "Baseline", "Popularity", "RecentPopularity", "WindowedCounts", "fit_markov"]
+
+def baselines_for(dataset: Dataset) -> dict[str, Callable[[Dataset], Baseline]]:
+    """Those that say something about this data set: personal frequency needs repeated interactions."""
+    return {name: fit for name, fit in BASELINES.items() if name != "personal-frequency" or not dataset.exclude_seen}
+
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "PersonalFrequency",
+    "Popularity",
+    "RecentPopularity",
+    "WindowedCounts",
+    "baselines_for",
+    "fit_markov",
+]

@@ -48,6 +48,8 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., Any]:
         from edgerec.recipe import load_recipe
         from edgerec.training.cluster import check_may_run
 
+        if (prior := more.pop("prior", None)) is not None:
+            overrides += (f"convert.prior={prior}",)
         resolved = load_recipe(recipe, overrides)
         if resolved.train.strategy == "multiworker":
             check_may_run(name)

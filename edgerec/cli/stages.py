@@ -38,6 +38,13 @@ def _show_model(stage: "ModelStage", as_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--prior",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="CSV of item ids and counts, such as the sales of the last weeks: the prior of the files, without training "
+    "again. Short for --set convert.prior=FILE.",
+)
 @recipe_options
 def convert(run: "Run", as_json: bool) -> None:
     """Quantize, convert and verify the pruned model: one bundle a scheme, under OUT/bundles.

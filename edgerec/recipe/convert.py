@@ -1,6 +1,6 @@
 """``[convert]``: what is exported."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -16,6 +16,14 @@ class Convert(Section):
     )
     top_k: int = Field(50, ge=1, description="K, items returned by the graph")
     max_exclude: int | None = Field(None, ge=1, description="E, exclusions in the graph; default: 4 max_history")
+    parts: list[Literal["network", "transitions", "prior"]] = Field(
+        ["network", "transitions", "prior"], description="parts of the score that the files have, if the model has them"
+    )
+    prior: str | None = Field(
+        None,
+        description="CSV file with an item id and a count in each row, such as the sales of the last weeks, whose "
+        "logarithm replaces the popularity in the prior",
+    )
     new_items: str | None = Field(
         None,
         description="table in the form of [data] items: items that came after training get a vector by their "
@@ -23,7 +31,8 @@ class Convert(Section):
     )
 
     @model_validator(mode="after")
-    def _schemes_once(self) -> "Convert":
-        if not self.schemes or len(set(self.schemes)) != len(self.schemes):
-            raise ValueError("schemes must name at least one scheme, each once")
+    def _each_once(self) -> "Convert":
+        for name, listed in (("schemes", self.schemes), ("parts", self.parts)):
+            if not listed or len(set(listed)) != len(listed):
+                raise ValueError(f"{name} must name at least one of them, each once")
         return self

@@ -7,16 +7,30 @@ from pydantic import Field, model_validator
 from edgerec.recipe.section import Section, default_tag
 
 
+class TransitionsSection(Section):
+    """A sparse item-to-item table that is added to the network's scores."""
+
+    neighbours: int = Field(10, ge=1, le=1000, description="entries an item, 3 bytes each (5 from 32,768 items on)")
+    recent: int = Field(20, ge=1, le=1000, description="newest events that are looked up")
+
+
 class ModelSection(Section):
     """What all encoders share."""
 
-    dim: int = Field(64, ge=4, le=1024, description="width of item vectors")
-    blocks: int = Field(2, ge=1, le=12)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dim: int = Field(32, ge=4, le=1024, description="width of item vectors")
+    blocks: int = Field(1, ge=1, le=12)
+    dropout: float = Field(0.15, ge=0, lt=1)
     max_history: int = Field(100, ge=1, le=4096, description="L, events that the model reads")
     item_features: list[str] = Field([], description="columns of the item table that are part of an item's vector")
     user_features: list[str] = Field(
         [], description="columns of the user table that an app may pass: categorical or numeric, all optional"
+    )
+
+    transitions: TransitionsSection | Literal[False] = Field(
+        TransitionsSection(), description="what follows what, counted and added to the scores; false: without"
+    )
+    prior: bool = Field(
+        True, description="add popularity, long-run or recent, to the scores where validation says that it helps"
     )
 
     @property
@@ -48,7 +62,7 @@ class MeanModel(ModelSection):
 class StackModel(ModelSection):
     """Encoders with a feed-forward layer of its own width in each block."""
 
-    expansion: int = Field(4, ge=1, le=16, description="width of the feed-forward layers, in multiples of dim")
+    expansion: int = Field(2, ge=1, le=16, description="width of the feed-forward layers, in multiples of dim")
 
     @property
     def feed_forward(self) -> int:
@@ -64,12 +78,12 @@ class CnnModel(StackModel):
 class GruModel(StackModel):
     """Gated recurrent units."""
 
-    encoder: Literal["gru"]
-    hidden: int | None = Field(None, ge=1, le=4096, description="width of the state; default: dim")
+    encoder: Literal["gru"] = "gru"
+    hidden: int | None = Field(None, ge=1, le=4096, description="width of the state; default: 3 dim")
 
     @property
     def mixer(self) -> int:
-        return self.hidden or self.dim
+        return self.hidden or 3 * self.dim
 
 
 class LruModel(StackModel):
@@ -86,7 +100,7 @@ class LruModel(StackModel):
 class SasrecModel(StackModel):
     """Causal self-attention."""
 
-    encoder: Literal["sasrec"] = "sasrec"
+    encoder: Literal["sasrec"]
     heads: int = Field(1, ge=1, le=16)
 
     @model_validator(mode="after")
@@ -99,5 +113,5 @@ class SasrecModel(StackModel):
 Model = Annotated[
     MeanModel | CnnModel | GruModel | LruModel | SasrecModel,
     Field(discriminator="encoder"),
-    default_tag("encoder", "sasrec"),
+    default_tag("encoder", "gru"),
 ]

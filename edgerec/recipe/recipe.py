@@ -7,7 +7,7 @@ from pydantic import model_validator
 from edgerec.recipe.convert import Convert
 from edgerec.recipe.data import Data
 from edgerec.recipe.gate import Gate
-from edgerec.recipe.model import Model, SasrecModel
+from edgerec.recipe.model import GruModel, Model
 from edgerec.recipe.prune import MagnitudePrune, Prune
 from edgerec.recipe.report import Report
 from edgerec.recipe.section import Section
@@ -25,7 +25,7 @@ class Recipe(Section):
     kind: Literal["retrieval"] = "retrieval"
     data: Data
     split: Split = LeaveOneOut()
-    model: Model = SasrecModel()
+    model: Model = GruModel()
     train: Train = Train()
     prune: Prune = MagnitudePrune()
     convert: Convert = Convert()

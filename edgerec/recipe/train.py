@@ -11,11 +11,15 @@ class Train(Section):
     """How the model is fitted."""
 
     seed: int = Field(1, ge=0, lt=2**32)
-    epochs: int = Field(50, ge=1, description="at most; early stopping ends sooner")
-    patience: int = Field(5, ge=1, description="epochs without a better validation NDCG@10")
+    epochs: int | None = Field(
+        None, ge=1, description="at most; default: enough for 1,500 steps of the optimizer, but no less than 14"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a better validation NDCG@10; default: a third of the epochs"
+    )
     batch: int = Field(32, ge=1)
     learning_rate: float = Field(
-        1e-3, gt=0, description="peak; reached in 200 steps, and falls linearly to zero at the end"
+        2e-3, gt=0, description="peak; reached in 200 steps, and falls linearly to zero at the end"
     )
     steady: float = Field(0.5, ge=0, le=1, description="share of the epochs before the learning rate falls")
     average: float = Field(

@@ -25,6 +25,7 @@ from edgerec.recommenders.gru import GruEncoder
 from edgerec.recommenders.layers import ItemTable
 from edgerec.recommenders.lru import LruMixer
 from edgerec.recommenders.mean import MeanEncoder
+from edgerec.recommenders.parts import Parts
 from edgerec.recommenders.sasrec import SasrecEncoder
 from edgerec.recommenders.stack import RecurrentStack, Stack
 
@@ -61,6 +62,7 @@ class SequenceRecommender:
         serving: ids int32 [B, T] -> hidden state float32 [B, d] after the newest event, over the same layers.
         item_table: the tied table.
         state_size: S of a recurrent encoder, ``None`` for any other.
+        parts: what is added to the network's scores; nothing until it is set after training.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class SequenceRecommender:
         self.network = keras.Model(ids, encoder.sequence(self.item_table(ids), ids), name="training")
         self.serving = keras.Model(ids, encoder.last(self.item_table(ids), ids), name="serving")
         self.state_size = encoder.state_size if isinstance(encoder, RecurrentStack) else None
-        self._score = tf.function(self.item_scores, input_signature=[tf.TensorSpec([None, None], tf.int32)])
+        self.parts = Parts()
 
     @classmethod
     def of_dataset(cls, model: Model, dataset: Dataset) -> "SequenceRecommender":
@@ -98,6 +100,15 @@ class SequenceRecommender:
         encoded = encode_features(chosen, dataset.item_table).with_padding(rows_of(users)) if chosen else None
         architecture = Architecture.of_recipe(model)
         return cls(architecture, dataset.items, dataset.split_fingerprint, chosen, encoded, users)
+
+    @property
+    def parts(self) -> Parts:
+        return self._parts
+
+    @parts.setter
+    def parts(self, parts: Parts) -> None:
+        self._parts = parts
+        self._score = tf.function(self.item_scores, input_signature=[tf.TensorSpec([None, None], tf.int32)])
 
     def reshaped(self, architecture: Architecture) -> "SequenceRecommender":
         """A new recommender with other widths, for the same items and features; its weights are not set."""
@@ -121,7 +132,17 @@ class SequenceRecommender:
 
     def item_scores(self, history: tf.Tensor) -> tf.Tensor:
         """Scores of padding and all items, float32 [B, N + 1], for histories int32 [B, T] left-padded with 0."""
-        return self._scores_of(self.serving(history, training=False))
+        network = self._scores_of(self.serving(history, training=False)) if self.parts.network else None
+        return self.parts.added(network, self._events(history), history)
+
+    def links(self, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the newest events lead to: see :meth:`edgerec.recommenders.transitions.Transitions.links`."""
+        assert self.parts.transitions
+        return self.parts.transitions.links(self._events(history))
+
+    def _events(self, history: tf.Tensor) -> tf.Tensor:
+        """Rows int32 [B, T] with 0 in place of those of user features."""
+        return tf.where(history <= self.items, history, 0) if self.user_features else history
 
     def advance(self, state: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
         """The state float32 [B, S] of a recurrent encoder after one more event (rows, int32 [B]); zeros at first.
@@ -132,10 +153,12 @@ class SequenceRecommender:
         after = self._encoder.advance(tf.squeeze(self.item_table(tf.expand_dims(item, 1)), 1), state)
         return tf.where(tf.expand_dims(item > 0, 1), after, state)
 
-    def scores_from_state(self, state: tf.Tensor) -> tf.Tensor:
-        """Like ``item_scores``, from a state float32 [B, S]."""
+    def scores_from_state(self, state: tf.Tensor, recent: tf.Tensor, anchor: tf.Tensor) -> tf.Tensor:
+        """Like ``item_scores``, from a state float32 [B, S] and the newest ``parts.recent`` item rows, int32 [B, R],
+        left-padded with 0; for ``anchor`` see :meth:`edgerec.recommenders.prior.Prior.scores`.
+        """
         assert isinstance(self._encoder, RecurrentStack)
-        return self._scores_of(self._encoder.hidden(state))
+        return self.parts.added(self._scores_of(self._encoder.hidden(state)), recent, anchor)
 
     def score(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Scores float32 [n, N + 1] for n histories of rows, oldest first; the last ``max_history`` are read."""
@@ -146,14 +169,13 @@ class SequenceRecommender:
         # Slice the scores, not the table: slicing the table would store it twice in the file.
         return scores[:, : self.items + 1] if self.user_features else scores
 
-    def folded(self, new: np.ndarray | None = None) -> "SequenceRecommender":
+    def folded(self, new: np.ndarray | None = None, parts: Parts | None = None) -> "SequenceRecommender":
         """The same recommender with item features summed into the item table: what is exported.
 
         Args:
             new: vectors float32 [M, d] of new items, which get the rows N + 1 to N + M.
+            parts: in place of its own.
         """
-        if self._encoded is None and new is None:
-            return self
         more = 0 if new is None else len(new)
         users = [replace(feature, first=feature.first + more) for feature in self.user_features]
         plain = SequenceRecommender(self.architecture, self.items + more, self.split_fingerprint, user_features=users)
@@ -162,6 +184,7 @@ class SequenceRecommender:
                 plain.network.get_layer(layer.name).set_weights(layer.get_weights())
         items, values = tf.split(self.item_table.vectors(), [self.items + 1, -1])
         plain.item_table.embeddings.assign(tf.concat([items, *([] if new is None else [new]), values], 0))
+        plain.parts = (self.parts if parts is None else parts).extended(more)
         return plain
 
     def new_item_vectors(self, table: pd.DataFrame) -> np.ndarray:
@@ -175,7 +198,7 @@ class SequenceRecommender:
         return np.asarray(self.item_table.feature_vectors(encode_features(self.item_features, table)))
 
     def save(self, folder: Path) -> None:
-        """Write ``model.json``, ``model.weights.h5`` and, with features, ``features.npz``.
+        """Write ``model.json``, ``model.weights.h5`` and, where there are any, ``features.npz`` and ``parts.npz``.
 
         Raises:
             EdgeRecError: the disk is full.
@@ -195,6 +218,7 @@ class SequenceRecommender:
         )
         if self._encoded is not None:
             self._encoded.save(folder / "features.npz")
+        self.parts.save(folder)
         try:
             self.network.save_weights(folder / "model.weights.h5")
         except (OSError, RuntimeError) as error:  # what HDF5 says of a disk that is full
@@ -223,6 +247,7 @@ class SequenceRecommender:
         encoded = EncodedFeatures.load(folder / "features.npz") if features else None
         recommender = cls(architecture, items, split, features, encoded, users)
         recommender.network.load_weights(folder / "model.weights.h5")
+        recommender.parts = Parts.load(folder)
         return recommender
 
 

@@ -1,11 +1,12 @@
 """A recommender as it is served: the signatures of the retrieval contract around it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from converters.servable import Table
+from converters.servable import COUNTED, Table
 from device_runner.contract import Outputs, Retrieval
 from device_runner.ranking import top_unseen
 from edgerec.recommenders.recommender import SequenceRecommender
@@ -21,16 +22,17 @@ class ServedRecommender:
     ``history`` may begin with rows of the user's features, which stand behind all items; ``exclude`` holds items only.
 
     A recurrent recommender (``contract.state``) has two more signatures: ``advance``, ``state [1, S]`` and
-    ``item [1]`` in, ``state [1, S]`` out, and ``recommend_from_state`` with ``state`` in place of ``history``.
+    ``item [1]`` in, ``state [1, S]`` out, and ``recommend_from_state`` with ``state`` in place of ``history``, and
+    ``recent [1, R]`` if the parts of the score read the newest events. With transitions there is ``links``.
     """
 
     def __init__(self, recommender: SequenceRecommender, contract: Retrieval) -> None:
         self.recommender = recommender
         self.contract = contract
-        self.tables = (Table("item_table", tuple(recommender.item_table.embeddings.shape)),)
+        self.tables = tuple(_tables(recommender))
         self.module = tf.Module()
         # The weights alone: with the layers, Keras would trace each of them for training as well.
-        self.module.weights = recommender.network.weights
+        self.module.weights = recommender.network.weights if recommender.parts.network else []
         history = tf.TensorSpec([1, contract.max_history], tf.int32, name="history")
         excluded = tf.TensorSpec([1, contract.max_exclude], tf.int32, name="exclude")
         self.signatures: dict[str, Any] = {"recommend": tf.function(self._recommend, [history, excluded])}
@@ -38,7 +40,15 @@ class ServedRecommender:
             state = tf.TensorSpec([1, contract.state], tf.float32, name="state")
             item = tf.TensorSpec([1], tf.int32, name="item")
             self.signatures["advance"] = tf.function(self._advance, [state, item])
-            self.signatures["recommend_from_state"] = tf.function(self._recommend_from_state, [state, excluded])
+            if contract.recent:
+                recent = tf.TensorSpec([1, contract.recent], tf.int32, name="recent")
+                self.signatures["recommend_from_state"] = tf.function(
+                    self._recommend_from_state_and_recent, [state, recent, excluded]
+                )
+            else:
+                self.signatures["recommend_from_state"] = tf.function(self._recommend_from_state, [state, excluded])
+        if contract.neighbours:
+            self.signatures["links"] = tf.function(self._links, [history])
 
     def reference(self, inputs: np.ndarray) -> Outputs:
         """The Keras model's ``scores`` float32 [n, N + 1] and its ``top`` lists int32 [n, 10] without the history, for
@@ -51,7 +61,16 @@ class ServedRecommender:
         return self._best(self.recommender.item_scores(history), exclude)
 
     def _recommend_from_state(self, state: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._best(self.recommender.scores_from_state(state), exclude)
+        return self._recommend_from_state_and_recent(state, tf.zeros([1, 1], tf.int32), exclude)
+
+    def _recommend_from_state_and_recent(
+        self, state: tf.Tensor, recent: tf.Tensor, exclude: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        return self._best(self.recommender.scores_from_state(state, recent, exclude), exclude)
+
+    def _links(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
+        items, weights = self.recommender.links(history)
+        return {"items": items, "weights": weights}
 
     def _advance(self, state: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"state": self.recommender.advance(state, item)}
@@ -68,3 +87,14 @@ class ServedRecommender:
             "scores": top.values,
             "item_scores": item_scores,
         }
+
+
+def _tables(recommender: SequenceRecommender) -> Iterator[Table]:
+    """The large constants of the file."""
+    parts = recommender.parts
+    if parts.network:
+        yield Table("item_table", tuple(recommender.item_table.embeddings.shape))
+    if parts.transitions:
+        yield Table("transitions", parts.transitions.neighbours.shape, COUNTED)
+    if parts.prior:
+        yield Table("prior", (1, len(parts.prior.codes)), COUNTED)

@@ -66,6 +66,26 @@ def _zeros(shares: dict[str, float]) -> str:
     return f"{low if low == high else f'{low} to {high}'} zeros in the pruned kernels"
 
 
+def part_words(facts: dict[str, Any]) -> list[str]:
+    """The parts of the score beside the network, in words, from the ``parts`` of a training's log."""
+    words = []
+    if transitions := facts.get("transitions"):
+        words.append(
+            f"transitions ({transitions['neighbours']} neighbours an item, read for the last {transitions['recent']} "
+            f"events{', and what is bought again' if transitions['repeats'] else ''})"
+        )
+    if prior := facts.get("prior"):
+        days = prior["half_life_days"]
+        words.append("long-run popularity" if days is None else f"recent popularity (half-life {days:g} days)")
+    return words
+
+
+def bytes_by_part(variant: dict[str, Any]) -> str:
+    """The bytes of a file in a line."""
+    parts = [(part, variant["bytes"][part]) for part in plots.PARTS if part in variant["bytes"]]
+    return ", ".join(f"{part.replace('_', ' ')} {size / 1000:,.1f} kB" for part, size in parts)
+
+
 def render_bundle_card(**facts: Any) -> str:
     """The model card that is inside a bundle, in Markdown, from what is known when it is converted."""
     return _template("bundle_card.md", autoescape=False).render(**facts)
@@ -77,6 +97,7 @@ def _render(template: str, report: dict[str, Any], autoescape: bool, **more: Any
         report=report,
         files=[variant for variant in report["variants"] if variant["file"]],
         baskets=report["dataset"]["split"] == "last-basket",
+        parts=part_words(list(report["training"].values())[-1].get("parts", {})),
         unmeasured=WHY_NOT_MEASURABLE if None in drops else "",
         **more,
     )
@@ -92,6 +113,7 @@ def _template(name: str, autoescape: bool) -> jinja2.Template:
         "kb": lambda value: f"{value / 1000:,.1f}",
         "count": lambda value: f"{value:,}",
         "fixed": lambda value, digits=4: f"{value:.{digits}f}",
+        "bytes_by_part": bytes_by_part,
         "stage": lambda entry: stage_summary(*entry),
     }
     return environment.from_string(resources.files("edgerec.report").joinpath(name).read_text("utf-8"))

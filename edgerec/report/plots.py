@@ -47,7 +47,8 @@ STYLE: Any = {
 styled = matplotlib.rc_context(STYLE)
 # Keys of a learning curve's entries, and what they are called.
 CURVES = {"loss": "loss, training", "ndcg@10": "NDCG@10, validation"}
-PARTS = ("item_table", "network", "vocabulary")
+# In the order in which the bytes of a file are shown; a file need not have all of them.
+PARTS = ("item_table", "network", "transitions", "prior", "vocabulary")
 
 
 @styled
@@ -102,12 +103,13 @@ def bytes_by_part(report: dict[str, Any]) -> str:
     files = _files(report)
     figure, axes = _rows(files, [f"{_kb(v, 'total')} kB, {_kb(v, 'compressed')} compressed" for v in files])
     left = [0.0] * len(files)
-    for part, colour in zip(PARTS, COLOURS, strict=False):
-        widths = [variant["bytes"][part] / 1000 for variant in files]
+    parts = [part for part in PARTS if any(part in variant["bytes"] for variant in files)]
+    for part, colour in zip(parts, COLOURS, strict=False):
+        widths = [variant["bytes"].get(part, 0) / 1000 for variant in files]
         axes.barh(range(len(files)), widths, left=left, color=colour, label=part.replace("_", " "), height=0.32)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.set(xlabel="kB")
-    figure.legend(loc="outside upper center", ncols=len(PARTS), handlelength=1, columnspacing=1)
+    figure.legend(loc="outside upper center", ncols=len(parts), handlelength=1, columnspacing=1)
     return _svg(figure, "Bytes of each file by part")
 
 

@@ -22,12 +22,17 @@ from device_runner.backends import installed_backends
 from device_runner.contract import Retrieval
 from device_runner.ranking import overlap
 from edgerec.artifact import scratch_folder, write_file
+from edgerec.data.item_counts import read_item_counts
+from edgerec.data.sources.places import File
 from edgerec.data.sources.tables import resolve_tables
+from edgerec.errors import DataError
 from edgerec.evaluation.device import evaluate_bundle
 from edgerec.recommenders import SequenceRecommender
+from edgerec.recommenders.parts import Parts
+from edgerec.recommenders.prior import Prior
 from edgerec.recommenders.recommender import left_pad
 from edgerec.recommenders.serving import ServedRecommender
-from edgerec.report.build import render_bundle_card
+from edgerec.report.build import part_words, render_bundle_card
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
@@ -47,16 +52,42 @@ class ExportedModel:
         """The model with item features folded into its table and new items behind the others."""
         new = self.new.table
         vectors = None if new is None else self.model.recommender.new_item_vectors(new)
-        recommender = self.model.recommender.folded(vectors)
+        recommender = self.model.recommender.folded(vectors, self._parts())
         convert, length = self.workspace.recipe.convert, recommender.architecture.max_history
         contract = Retrieval(
             max_history=length,
             max_exclude=convert.max_exclude or 4 * length,
             top_k=min(convert.top_k, recommender.items),
             items=recommender.items,
-            state=recommender.state_size or 0,
+            state=(recommender.state_size or 0) if recommender.parts.network else 0,
+            recent=recommender.parts.recent,
+            neighbours=recommender.parts.neighbours,
         )
         return ServedRecommender(recommender, contract)
+
+    def _parts(self) -> Parts:
+        """The parts of the model that ``convert.parts`` names, with the prior by ``convert.prior``."""
+        convert, own = self.workspace.recipe.convert, self.model.recommender.parts
+        prior = own.prior
+        if convert.prior is not None:
+            if prior is None:
+                raise DataError(
+                    "convert.prior: the model has no prior that it could replace: model.prior is off, or validation "
+                    "found no use for one"
+                )
+            dataset, say = self.prepared.dataset, self.workspace.progress.say
+            counts = read_item_counts(Path(convert.prior), list(dataset.item_table["item_id"]), say)
+            prior = Prior.of_counts(counts, prior.strength, None)
+        parts = Parts(
+            transitions=own.transitions if "transitions" in convert.parts else None,
+            prior=prior if "prior" in convert.parts else None,
+            network="network" in convert.parts,
+        )
+        if not (parts.network or parts.transitions or parts.prior):
+            raise DataError(
+                f"convert.parts: the model has none of {', '.join(convert.parts)}, so no score would be left"
+            )
+        return parts
 
     def flatbuffer(self, scheme: str, scratch: Path) -> bytes | str:
         """See :func:`converters.build.build`; all schemes that are out of date are converted in one process."""
@@ -86,10 +117,11 @@ class Convert(Stage):
     def settings(self) -> Any:
         return {
             "scheme": self.scheme,
-            "convert": self.recipe.convert.model_dump(exclude={"schemes", "new_items"}),
+            "convert": self.recipe.convert.model_dump(exclude={"schemes", "new_items", "prior"}),
             "report": {"histories": self.recipe.report.histories},
             "runtimes": installed_backends(),
             "new_items": self._new.fingerprint(),
+            "prior": None if (prior := self.recipe.convert.prior) is None else File(Path(prior)).fingerprint(),
         }
 
     @property
@@ -128,6 +160,10 @@ class Convert(Stage):
             version=device_runner.__version__,
             architecture=servable.recommender.architecture.to_json(),
             contract=servable.contract.to_json(),
+            parts=[
+                *(["the network"] if servable.recommender.parts.network else []),
+                *part_words(servable.recommender.parts.facts()),
+            ],
             user_features=[feature.name for feature in servable.recommender.user_features],
             dataset=dataset.info,
             targets=len(dataset.targets("test")),

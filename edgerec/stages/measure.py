@@ -12,7 +12,7 @@ from device_runner import Recommender
 from device_runner.bench import bench
 from device_runner.ranking import overlap
 from edgerec.artifact import write_file
-from edgerec.baselines import BASELINES
+from edgerec.baselines import baselines_for
 from edgerec.data.dataset import Targets
 from edgerec.data.user_feature_rows import users_of
 from edgerec.evaluation.lists import list_figures
@@ -22,10 +22,12 @@ from edgerec.evaluation.verdict import verdict
 from edgerec.stages.convert import Convert
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
-from edgerec.stages.train import ModelStage
+from edgerec.stages.train import NETWORK, ModelStage
 
 # Names of the Keras models in the report, in the order of the stages that make them.
 KERAS = ("keras", "keras-pruned")
+# The trained network without the other parts of the score.
+ALONE = "keras-network-alone"
 
 
 class Measure(Stage):
@@ -56,7 +58,9 @@ class Measure(Stage):
         self.workspace.progress.say("measuring")
         dataset = self._prepared.dataset
         targets = dataset.targets("test")
-        baselines = {name: evaluate(fit(dataset).score, targets, dataset) for name, fit in BASELINES.items()}
+        baselines = {
+            name: evaluate(fit(dataset).score, targets, dataset) for name, fit in baselines_for(dataset).items()
+        }
         shipped = self._bundles[-1]
         document = {
             "dataset": {
@@ -80,9 +84,11 @@ class Measure(Stage):
         items = self._prepared.dataset.items
         reference = Evaluation.load(self._models[0].folder, items)
         histories = self._histories(targets)
-        known = [
-            (stage.folder, _keras_variant(name, stage)) for name, stage in zip(KERAS, self._models, strict=False)
-        ] + [(stage.folder, self._bundle_variant(stage, histories)) for stage in self._bundles]
+        known = [(stage.folder, _keras_variant(name, stage)) for name, stage in zip(KERAS, self._models, strict=False)]
+        alone = self._models[0].folder / NETWORK
+        if alone.is_dir():
+            known.insert(1, (alone, _keras_variant(ALONE, self._models[0])))
+        known += [(stage.folder, self._bundle_variant(stage, histories)) for stage in self._bundles]
         variants = []
         for folder, variant in known:
             evaluation = Evaluation.load(folder, items)

@@ -5,6 +5,7 @@ from typing import Any
 
 from edgerec.pruning.methods import METHODS
 from edgerec.recommenders import SequenceRecommender
+from edgerec.recommenders.parts import Parts
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Workspace
 from edgerec.stages.train import ModelStage
@@ -30,6 +31,7 @@ class Prune(ModelStage):
     def make(self, into: Path) -> None:
         train, prune, dataset = self.recipe.train, self.recipe.prune, self.prepared.dataset
         recommender = SequenceRecommender.load(self._trained.made())  # its own copy: pruning changes it
+        recommender.parts = Parts()  # the network is fitted alone
         pruning = METHODS[prune.method](recommender, prune, NextItem(recommender, dataset, train))
         objective = NextItem(pruning.recommender, dataset, train, pruning.network)
         hooks = list(pruning.hooks)

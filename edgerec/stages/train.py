@@ -14,13 +14,18 @@ from edgerec.errors import ClusterError
 from edgerec.evaluation.ranking import evaluate_model
 from edgerec.pruning.sparsity import sparsity
 from edgerec.recommenders import SequenceRecommender
+from edgerec.recommenders.parts import Parts
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.training.cluster import Workers, loss_of_workers
+from edgerec.training.fusion import fit_parts
 from edgerec.training.hooks import AverageWeights, Hook
 from edgerec.training.loop import Fit
 from edgerec.training.objective import NextItem, Objective
 from edgerec.training.schedule import Schedule
+
+# Folder of the evaluation of the network alone, beside that of the whole model.
+NETWORK = "network"
 
 
 class ModelStage(Stage):
@@ -48,13 +53,24 @@ class ModelStage(Stage):
         return Fit(title, objective, schedule, self._checkpoints(title), logs, progress, hooks, workers).run()
 
     def save(self, recommender: SequenceRecommender, log: dict[str, Any], title: str, into: Path) -> None:
-        """Write the model, its log and its evaluation; the checkpoints of its fit are no longer needed then."""
-        recommender.save(into)
+        """Add the other parts of the score, and write the model, its log and its evaluation, and that of the network
+        alone. The checkpoints of its fit are no longer needed then.
+        """
         dataset = self.prepared.dataset
         targets = dataset.targets("test")
+        recommender.parts = Parts()
+        with self.workspace.progress.steps(f"test the {self.name} network", len(targets)) as bar:
+            alone = evaluate_model(recommender, targets, dataset, bar.advance)
+        self.workspace.progress.say("weighting the parts of the score")
+        recommender.parts = fit_parts(recommender, dataset, self.recipe.model)
+        recommender.save(into)
+        if recommender.parts != Parts():
+            (into / NETWORK).mkdir()
+            alone.save(into / NETWORK)
         with self.workspace.progress.steps(f"test the {self.name} model", len(targets)) as bar:
             evaluate_model(recommender, targets, dataset, bar.advance).save(into)
-        write_file(into / "training.json", json.dumps({**log, "sparsity": sparsity(recommender)}, indent=2) + "\n")
+        log = {**log, "sparsity": sparsity(recommender), "parts": recommender.parts.facts()}
+        write_file(into / "training.json", json.dumps(log, indent=2) + "\n")
         shutil.rmtree(self._checkpoints(title), ignore_errors=True)
 
     def _checkpoints(self, title: str) -> Path:
@@ -111,4 +127,6 @@ class Train(ModelStage):
             recommender = SequenceRecommender.of_dataset(self.recipe.model, dataset)
         objective = NextItem(recommender, dataset, train, workers=workers)
         hooks = [AverageWeights(objective.weights, train.average)] if train.average else []
-        return recommender, self.fit(objective, Schedule.of_training(train), hooks, "train", workers)
+        return recommender, self.fit(
+            objective, Schedule.of_training(train, len(objective.batches(1))), hooks, "train", workers
+        )

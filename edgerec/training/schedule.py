@@ -1,6 +1,7 @@
 """How long a fit takes and how fast it learns."""
 
 from dataclasses import dataclass
+from math import ceil
 
 import tensorflow as tf
 import tf_keras as keras
@@ -9,6 +10,9 @@ from edgerec.recipe import Prune, Train
 
 # Steps in which the learning rate rises to its peak.
 WARM_UP = 200
+# Epochs that a training has by default, and the least number of steps in them.
+EPOCHS = 14
+STEPS = 1500
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,11 @@ class Schedule:
     max_minutes: float | None = None
 
     @classmethod
-    def of_training(cls, train: Train) -> "Schedule":
+    def of_training(cls, train: Train, steps_per_epoch: int) -> "Schedule":
         """What ``[train]`` asks for."""
-        return cls(train.epochs, train.patience, train.learning_rate, train.steady, train.seed, train.max_minutes)
+        epochs = train.epochs or max(EPOCHS, ceil(STEPS / max(1, steps_per_epoch)))
+        patience = train.patience or ceil(epochs / 3)
+        return cls(epochs, patience, train.learning_rate, train.steady, train.seed, train.max_minutes)
 
     @classmethod
     def of_fine_tuning(cls, train: Train, prune: Prune) -> "Schedule":

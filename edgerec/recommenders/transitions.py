@@ -1,0 +1,121 @@
+"""Transitions: a sparse item-to-item table whose scores are added to those of the network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import tensorflow as tf
+
+from edgerec.baselines.windowed_counts import count_pairs, largest_of_rows
+
+# Events that are counted together: see ``WindowedCounts``, the baseline that reads the whole of these counts.
+WINDOW = 20
+# Largest row that fits into 16 bits.
+INT16_ROWS = 2**15 - 1
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """What tends to follow the newest events of a history.
+
+    The score of item j is ``strength * log(1 + sum)``, where the sum is over the newest events: ``weights[age]`` times
+    the share of j in what followed the event, plus ``repeats[age]`` if the event is j itself. Age 0 is the newest.
+
+    Shares are kept as 8-bit square roots, which are finer where shares are small: the file and the Keras model read the
+    same numbers.
+
+    Attributes:
+        neighbours: int32 [N + 1, k], the items with the largest shares after each item; 0 where there are fewer.
+        roots: uint8 [N + 1, k], 255 times the square root of their shares.
+        weights: float32 [R], by age.
+        repeats: float32 [A], by age; empty unless the data set keeps repeated interactions.
+        strength: weight of all this in the score.
+    """
+
+    neighbours: np.ndarray
+    roots: np.ndarray
+    weights: np.ndarray
+    repeats: np.ndarray
+    strength: float
+
+    @property
+    def recent(self) -> int:
+        """The number of newest events that are read."""
+        return max(len(self.weights), len(self.repeats))
+
+    def extended(self, more: int) -> "Transitions":
+        """The same with ``more`` new items behind the others, which nothing leads to."""
+        grown = [np.pad(table, ((0, more), (0, 0))) for table in (self.neighbours, self.roots)]
+        return replace(self, neighbours=grown[0], roots=grown[1])
+
+    def sums(self, histories: Sequence[np.ndarray], decay: float) -> np.ndarray:
+        """Summed shares float32 [n, N + 1] with ``decay ** age`` as weights, for n histories of rows, oldest first."""
+        sums = np.zeros((len(histories), len(self.neighbours)), np.float32)
+        shares = (self.roots / np.float32(255)) ** 2
+        for line, history in zip(sums, histories, strict=True):
+            newest = history[: -len(self.weights) - 1 : -1]
+            weights = np.float32(decay) ** np.arange(len(newest), dtype=np.float32)
+            np.add.at(line, self.neighbours[newest], weights[:, None] * shares[newest])
+        return sums
+
+    def links(self, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """For each of the R newest events of ``history``, int32 [B, T] left-padded with 0, oldest first: its neighbours
+        int32 [B, R, k], and their weighted shares float32 [B, R, k].
+        """
+        events = _newest(history, len(self.weights))
+        # Cast what was looked up: a constant that is cast would be stored as wide as the result.
+        narrow = np.int16 if len(self.neighbours) <= INT16_ROWS else np.int32
+        neighbours = tf.cast(tf.gather(tf.constant(self.neighbours.astype(narrow)), events), tf.int32)
+        roots = tf.cast(tf.gather(tf.constant(self.roots), events), tf.float32)
+        weights = (self.weights[::-1, None] / np.float32(255**2)).astype(np.float32)
+        return neighbours, roots * roots * weights
+
+    def scores(self, history: tf.Tensor) -> tf.Tensor:
+        """Scores float32 [B, N + 1] after ``history``, int32 [B, T], left-padded with 0."""
+        neighbours, shares = self.links(history)
+        size = len(self.weights) * self.neighbours.shape[1]
+        items, values = tf.reshape(neighbours, [-1, size]), tf.reshape(shares, [-1, size])
+        if len(self.repeats):
+            own = _newest(history, len(self.repeats))
+            items = tf.concat([items, own], 1)
+            values = tf.concat([values, tf.cast(own > 0, tf.float32) * self.repeats[::-1]], 1)
+        return self.strength * tf.math.log(1.0 + _scattered(items, values, len(self.neighbours)))
+
+
+def fit_transitions(histories: Sequence[np.ndarray], items: int, neighbours: int, recent: int) -> Transitions:
+    """Count what follows what in the training histories; how to weigh that is for ``edgerec.training.fusion``.
+
+    Args:
+        items: N.
+        neighbours: k. Of equal shares the more popular (lower) rows are kept.
+        recent: R.
+    """
+    counts = count_pairs(histories, WINDOW, items)
+    totals = np.asarray(counts.sum(1)).ravel()
+    largest = largest_of_rows(counts.tocsr(), neighbours)
+    rows = np.repeat(np.arange(items + 1), np.diff(largest.indptr))
+    order = np.lexsort((-largest.data, rows))
+    places = np.arange(largest.nnz) - np.repeat(largest.indptr[:-1], np.diff(largest.indptr))
+    shares = largest.data[order] / totals[rows]
+    table = np.zeros((items + 1, neighbours), np.int32)
+    table[rows, places] = largest.indices[order]
+    roots = np.zeros((items + 1, neighbours), np.uint8)
+    roots[rows, places] = np.maximum(1, np.round(255 * np.sqrt(shares)))
+    return Transitions(table, roots, np.ones(recent, np.float32), np.zeros(0, np.float32), 0.0)
+
+
+def _newest(history: tf.Tensor, count: int) -> tf.Tensor:
+    """The last ``count`` columns of int32 [B, T], with zeros before them where T is smaller."""
+    if history.shape[1] is None or history.shape[1] < count:
+        history = tf.pad(history, [[0, 0], [count, 0]])
+    return tf.reshape(history[:, -count:], [history.shape[0] or -1, count])
+
+
+def _scattered(items: tf.Tensor, values: tf.Tensor, rows: int) -> tf.Tensor:
+    """``values`` float32 [B, M] summed by ``items`` int32 [B, M]: float32 [B, rows]."""
+    if items.shape[0] == 1:
+        sums = tf.scatter_nd(tf.reshape(items, [-1, 1]), tf.reshape(values, [-1]), [rows])
+        return tf.expand_dims(sums, 0)
+    lines = tf.shape(items)[0]
+    places = tf.reshape(items + rows * tf.expand_dims(tf.range(lines), 1), [-1])
+    return tf.reshape(tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), places, lines * rows), [-1, rows])
