@@ -17,6 +17,7 @@ from edgerec.recipe.data import GroceryData
 
 if TYPE_CHECKING:
     from edgerec.pipeline import Run
+    from edgerec.recommenders.parts import Parts
 
 SMALL = {
     "data": {"name": "small-grocery", "min_item_users": 10, "min_user_events": 5},
@@ -121,9 +122,14 @@ def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
 
 
 def make_random_bundle(
-    folder: Path, items: int = 30, scheme: str = "float32", facts: dict[str, object] | None = None, **model: object
+    folder: Path,
+    items: int = 30,
+    scheme: str = "float32",
+    facts: dict[str, object] | None = None,
+    parts: "Parts | None" = None,
+    **model: object,
 ) -> Path:
-    """A verified bundle with items ``i1``, ``i2``, ... and a network of random weights."""
+    """A verified bundle with items ``i1``, ``i2``, ... and a network of random weights, beside it ``parts``."""
     import numpy as np
     import tensorflow as tf
     from tiny import architecture
@@ -140,8 +146,16 @@ def make_random_bundle(
     recommender = SequenceRecommender(shape, items, "random")
     rng = np.random.default_rng(0)
     recommender.network.set_weights([w + rng.normal(0, 0.3, size=w.shape) for w in recommender.network.get_weights()])
-    sizes = {"max_history": shape.max_history, "max_exclude": 12, "top_k": min(10, items), "items": items}
-    servable = ServedRecommender(recommender, Retrieval(**sizes, state=recommender.state_size or 0))
+    recommender.parts = parts = parts or recommender.parts
+    sizes = {
+        "recent": parts.recent,
+        "neighbours": parts.neighbours,
+        "max_history": shape.max_history,
+        "max_exclude": 12,
+        "top_k": min(10, items),
+        "items": items,
+    }
+    servable = ServedRecommender(recommender, Retrieval(**sizes, state=(recommender.state_size or 0) * parts.network))
     save_model(servable, folder / "saved_model")
     (flatbuffer,) = build(folder / "saved_model", [scheme], folder).values()
     inputs = rng.integers(1, items + 1, (20, shape.max_history)).astype(np.int32)

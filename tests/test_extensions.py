@@ -110,7 +110,7 @@ def test_a_pruning_criterion_is_one_file(added: Callable[[str, str], object]) ->
     with pytest.raises(ValueError, match="unknown criterion 'first-units'"):
         StructuredPrune(method="structured", criterion="first-units")
     added("dummy_criterion", CRITERION)
-    recommender = SequenceRecommender(architecture(encoder="gru", dim=4, blocks=1, max_history=3), 9)
+    recommender = SequenceRecommender(architecture(encoder="gru", dim=4, blocks=1, expansion=4, max_history=3), 9)
     settings = StructuredPrune(method="structured", criterion="first-units", share=0.75)
     smaller = structured(recommender, settings, None).recommender
     kept = recommender.network.get_layer("widen_0").kernel.numpy()[:, :4]

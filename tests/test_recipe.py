@@ -15,7 +15,9 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, '[data]\nsource = "grocery"\n'))
-    assert recipe.model.dim == 64
+    assert (recipe.model.encoder, recipe.model.dim, recipe.model.hidden) == ("gru", 32, None)
+    assert recipe.model.transitions and recipe.model.transitions.neighbours == 20
+    assert recipe.model.prior
     assert recipe.convert.schemes == ["float32", "float16", "int8"]
 
 
@@ -25,11 +27,11 @@ def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
         ('[data]\nsource = "grocery"\n[train]\nepoch = 3\n', ".toml:4: train.epoch: unknown key; did you mean epochs?"),
         ('[data]\nsource = "grocery"\n[trian]\nepochs = 3\n', "recipe.toml:3: trian: unknown key; did you mean train?"),
         ('[data]\nsource = "grocery"\n[train]\nepochs = "x"\n', "recipe.toml:4: train.epochs: "),
-        ('[data]\nsource = "grocery"\n[model]\ndim = 10\nheads = 3\n', "dim 10 is not a multiple of heads 3"),
+        ('[data]\nsource = "grocery"\n[model]\nencoder = "sasrec"\ndim = 10\nheads = 3\n', "dim 10 is not a multiple of heads 3"),
         ('[data]\nsource = "grocery"\n[convert]\nschemes = ["int5"]\n', "unknown scheme 'int5'; did you mean int8?"),
         ('[data]\nsource = "grocery"\n[model]\nencoder = "lstm"\n', ".toml:4: model.encoder: 'lstm' is unknown; known"),
         ('[data]\nsource = "grocery"\n[model]\nencoder = "gru"\nheads = 2\n', 'it goes with encoder = "sasrec"'),
-        ('[data]\nsource = "grocery"\n[model]\nhidden = 9\n', 'it goes with encoder = "gru" or encoder = "lru"'),
+        ('[data]\nsource = "grocery"\n[model]\nencoder = "cnn"\nhidden = 9\n', 'it goes with encoder = "gru" or encoder = "lru"'),
         ('[data]\nsource = "grocery"\n[model]\nencoder = "mean"\nexpansion = 2\n', "model.expansion: unknown key"),
         ('[data]\nsource = "grocery"\n[split]\ntest = 0.2\n', 'it goes with kind = "temporal"'),
         ('[data]\nsource = "grocery"\npath = "x.csv"\n', 'it goes with source = "table" or source = "movielens"'),
@@ -37,7 +39,11 @@ def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
         ('[data]\nsource = "grocery"\n[train]\nloss = "cross-entropy"\nnegatives = 9\n', "negatives has no effect"),
         ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\nsparsity = 0.5\n', 'with method = "magnitude"'),
         ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\ncriterion = "luck"\n', "unknown criterion"),
-        ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\nunits = ["state"]\n', 'needs model.encoder ='),
+        ('[data]\nsource="grocery"\n[model]\nencoder="lru"\n[prune]\nmethod="structured"\nunits=["state"]\n', 'needs model'),
+        ('[data]\nsource = "grocery"\n[model]\ntransitions = { neighbours = 0 }\n', "model.transitions.neighbours: "),
+        ('[data]\nsource = "grocery"\n[model]\ntransitions = { neighbors = 9 }\n', "did you mean neighbours?"),
+        ('[data]\nsource = "grocery"\n[convert]\nparts = ["prior", "prior"]\n', "parts must name at least one"),
+        ('[data]\nsource = "grocery"\n[convert]\nparts = ["trends"]\n', "convert.parts"),
         ("[data]\n", "needs a path"),
         ("[data\n", "not TOML"),
         ("", "data: Field required"),

@@ -90,11 +90,13 @@ def test_one_step_from_a_kept_state_is_the_whole_pass(recommender: SequenceRecom
         assert recommender.architecture.encoder not in ("gru", "lru")
         return
     history = [3, 1, 4, 1, 5, 9]
-    state = tf.zeros([1, recommender.state_size])
+    state, no_events = tf.zeros([1, recommender.state_size]), tf.zeros([1, 1], tf.int32)
     for n, row in enumerate(history, 1):
         state = recommender.advance(state, tf.constant([row]))
         whole = recommender.score([np.array(history[:n], np.int32)])
-        np.testing.assert_allclose(recommender.scores_from_state(state), whole, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            recommender.scores_from_state(state, no_events, no_events), whole, rtol=1e-4, atol=1e-5
+        )
     np.testing.assert_array_equal(recommender.advance(state, tf.constant([0])), state)
 
 

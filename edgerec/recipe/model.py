@@ -10,7 +10,7 @@ from edgerec.recipe.section import Section, default_tag
 class TransitionsSection(Section):
     """A sparse item-to-item table that is added to the network's scores."""
 
-    neighbours: int = Field(10, ge=1, le=1000, description="entries an item, 3 bytes each (5 from 32,768 items on)")
+    neighbours: int = Field(20, ge=1, le=1000, description="entries an item, 3 bytes each (5 from 32,768 items on)")
     recent: int = Field(20, ge=1, le=1000, description="newest events that are looked up")
 
 
