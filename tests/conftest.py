@@ -147,14 +147,8 @@ def make_random_bundle(
     rng = np.random.default_rng(0)
     recommender.network.set_weights([w + rng.normal(0, 0.3, size=w.shape) for w in recommender.network.get_weights()])
     recommender.parts = parts = parts or recommender.parts
-    sizes = {
-        "recent": parts.recent,
-        "neighbours": parts.neighbours,
-        "max_history": shape.max_history,
-        "max_exclude": 12,
-        "top_k": min(10, items),
-        "items": items,
-    }
+    sizes = {"max_history": shape.max_history, "max_exclude": 12, "top_k": min(10, items), "items": items}
+    sizes |= {"recent": parts.recent, "neighbours": parts.neighbours}
     servable = ServedRecommender(recommender, Retrieval(**sizes, state=(recommender.state_size or 0) * parts.network))
     save_model(servable, folder / "saved_model")
     (flatbuffer,) = build(folder / "saved_model", [scheme], folder).values()
