@@ -50,21 +50,25 @@ def line(name: str, report: dict[str, Any]) -> str:
     by_name = {entry["name"]: entry["quality"] for entry in [*report["baselines"], *report["variants"]]}
     shipped, verdict = report["variants"][-1], report["verdict"]
     low, high = (f"{100 * end:+.1f}" for end in verdict["gain_ci"])
-    figures = [by_name[each] for each in (verdict["baseline"], "keras-network-alone", "keras", shipped["name"])]
-    cells = [f"{q['hr@10']:.4f} / {q['ndcg@10']:.4f}".replace("0.", ".") for q in figures]
-    seconds = report["training"]["trained"]["seconds"]
-    return (
-        f"| {name} (`{report['dataset']['split_fingerprint']}`) | {report['dataset']['test_targets']:,} | "
-        f"{verdict['baseline']} {cells[0]} | {cells[1]} | {cells[2]} | {cells[3]} | {shipped['bytes']['total'] / 1000:,.0f} "
-        f"| {100 * verdict['gain']:+.1f} % [{low}, {high}] {verdict['verdict'].split()[0]} | {seconds:.0f} |"
-    )
+    measured = [by_name[each] for each in (verdict["baseline"], "keras-network-alone", "keras", shipped["name"])]
+    figures = [f"{q['hr@10']:.4f} / {q['ndcg@10']:.4f}".replace("0.", ".") for q in measured]
+    cells = [
+        f"{name} (`{report['dataset']['split_fingerprint']}`)",
+        f"{report['dataset']['test_targets']:,}",
+        f"{verdict['baseline']} {figures[0]}",
+        *figures[1:],
+        f"{shipped['bytes']['total'] / 1000:,.0f}",
+        f"{100 * verdict['gain']:+.1f} % [{low}, {high}], {verdict['verdict'].split()[0]}",
+        f"{report['training']['trained']['seconds']:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     data, out = Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "runs/quality")
     print(
-        "| data set, split (fingerprint) | targets | best baseline | network alone | Keras | int8 file | kB | file against "
-        "the baseline | training, s |\n|---|--:|---|---|---|---|--:|---|--:|"
+        "| data set, split (fingerprint) | targets | best baseline | network alone | Keras | int8 file | kB "
+        "| file against the baseline | training, s |\n|---|--:|---|---|---|---|--:|---|--:|"
     )
     for name, recipe in recipes(data).items():
         folder = out / name.replace(",", "").replace(" ", "-")

@@ -22,7 +22,7 @@ from edgerec.evaluation.ranking import evaluate_model
 from edgerec.pipeline import Run
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe
-from edgerec.recipe.model import GruModel
+from edgerec.recipe.model import GruModel, TransitionsSection
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.parts import Parts
 from edgerec.recommenders.prior import Prior
@@ -185,7 +185,7 @@ def fitted(folder: Path, repeats: str = "first", model: GruModel | None = None) 
     dataset = tiny_dataset(folder, users, repeats=repeats, time_unit="s")
     tf.keras.utils.set_random_seed(0)
     recommender = SequenceRecommender(architecture(encoder="gru", dim=4, max_history=8), dataset.items, "tiny")
-    return recommender, fit_parts(recommender, dataset, model or GruModel(encoder="gru"))
+    return recommender, fit_parts(recommender, dataset, model or GruModel())
 
 
 def test_transitions_are_weighted_by_what_they_add(tmp_path: Path) -> None:
@@ -197,14 +197,16 @@ def test_transitions_are_weighted_by_what_they_add(tmp_path: Path) -> None:
     assert after > 0.9 > before
     assert parts.transitions and not len(parts.transitions.repeats)
     assert parts.prior is None  # all items are equally popular
-    assert fit_parts(recommender, dataset, GruModel(encoder="gru", transitions=False, prior=False)) == Parts()
+    assert (
+        fit_parts(recommender, dataset, GruModel(transitions=TransitionsSection(neighbours=0), prior=False)) == Parts()
+    )
 
 
 def test_repeats_are_weighted_where_the_data_set_keeps_them(tmp_path: Path) -> None:
     users = [[1 + user, 2 + user, 1 + user, 1 + user, 2 + user, 1 + user, 1 + user, 1 + user] for user in range(30)]
     dataset = tiny_dataset(tmp_path, users, repeats="all")
     recommender = SequenceRecommender(architecture(encoder="gru", dim=4, max_history=8), dataset.items, "tiny")
-    recommender.parts = fit_parts(recommender, dataset, GruModel(encoder="gru"))
+    recommender.parts = fit_parts(recommender, dataset, GruModel())
     assert recommender.parts.transitions and recommender.parts.recent == 8
     assert evaluate_model(recommender, dataset.targets("test"), dataset).hits(1).mean() > 0.9
     assert list(baselines_for(dataset))[-1] == "personal-frequency"
@@ -276,15 +278,13 @@ def test_counts_are_summed_by_row(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_prior_is_refreshed_without_training(small_run: Run, run_copy: Path, tmp_path: Path) -> None:
     """With counts of one item alone, that item comes first for everyone."""
-    for stage in ("trained", "pruned"):
-        model = SequenceRecommender.load(run_copy / stage)
-        model.parts = replace(model.parts, prior=Prior.of_counts(small_run.dataset.popularity, 2.0, None))
-        model.parts.save(run_copy / stage)
     ids = list(small_run.dataset.item_table["item_id"])
     counts = write(tmp_path / "counts.csv", f"product,sold\n{ids[29]},1000000\n")
     recipe = small_run.recipe.model_dump(mode="json")
     recipe["convert"] |= {"schemes": ["int8"], "prior": str(counts)}
     run = Run(Recipe.model_validate(recipe), run_copy, Progress())
+    model = run.stages.pruned.recommender
+    model.parts = replace(model.parts, prior=Prior.of_counts(small_run.dataset.popularity, 2.0, None))
     path = run.bundle
     assert "prior" in bundle_sizes(path, [Table("prior", (1, small_run.dataset.items + 1), COUNTED)])
     recommender = Recommender.load(path)
@@ -293,9 +293,11 @@ def test_a_prior_is_refreshed_without_training(small_run: Run, run_copy: Path, t
 
 
 def test_a_prior_that_the_model_lacks_cannot_be_refreshed(small_run: Run, tmp_path: Path, run_copy: Path) -> None:
-    (run_copy / "pruned" / "parts.npz").unlink()
     counts = write(tmp_path / "counts.csv", "product,sold\n1,1\n")
     recipe = small_run.recipe.model_dump(mode="json")
     recipe["convert"] |= {"schemes": ["int8"], "prior": str(counts)}
+    run = Run(Recipe.model_validate(recipe), run_copy, Progress())
+    model = run.stages.pruned.recommender
+    model.parts = replace(model.parts, prior=None)
     with pytest.raises(EdgeRecError, match="the model has no prior that it could replace"):
-        assert Run(Recipe.model_validate(recipe), run_copy, Progress()).bundle
+        assert run.bundle

@@ -128,7 +128,9 @@ def test_a_scheme_that_the_recipe_no_longer_has_leaves_no_bundle(
 ) -> None:
     """Issue 10, item 23."""
     run = again(run_copy, purchases, monkeypatch, Measure, convert={"schemes": ["int8"]})
-    assert [variant["name"] for variant in run.report["variants"]] == ["keras", "keras-pruned", UNPRUNED, "int8"]
+    assert [variant["name"] for variant in run.report["variants"]] == [
+        "keras", "keras-network-alone", "keras-pruned", UNPRUNED, "int8",
+    ]  # fmt: skip
     assert sorted(path.name for path in (run_copy / "bundles").iterdir()) == ["int8", UNPRUNED]
 
 
@@ -230,7 +232,7 @@ def test_catalogues_smaller_than_a_list_go_all_the_way(tmp_path: Path, items: in
     run = Run(Recipe.model_validate({"data": data, **QUICK}), tmp_path / "run", Progress())
     report = run.report
     assert report["dataset"]["items"] == items
-    for variant in report["variants"][1:]:
+    for variant in (v for v in report["variants"] if v["file"]):
         assert all(outcome["passed"] for outcome in variant["runtimes"].values())
     assert len(Recommender.load(run.bundle).recommend(["i0"], exclude_history=False)) == items
 

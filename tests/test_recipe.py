@@ -16,7 +16,7 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, '[data]\nsource = "grocery"\n'))
     assert (recipe.model.encoder, recipe.model.dim, recipe.model.hidden) == ("gru", 32, None)
-    assert recipe.model.transitions and recipe.model.transitions.neighbours == 20
+    assert recipe.model.transitions.neighbours == 20
     assert recipe.model.prior
     assert recipe.convert.schemes == ["float32", "float16", "int8"]
 
@@ -40,7 +40,7 @@ def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
         ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\nsparsity = 0.5\n', 'with method = "magnitude"'),
         ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\ncriterion = "luck"\n', "unknown criterion"),
         ('[data]\nsource="grocery"\n[model]\nencoder="lru"\n[prune]\nmethod="structured"\nunits=["state"]\n', "needs"),
-        ('[data]\nsource = "grocery"\n[model]\ntransitions = { neighbours = 0 }\n', "model.transitions.neighbours: "),
+        ('[data]\nsource = "grocery"\n[model]\ntransitions = { neighbours = -1 }\n', "model.transitions.neighbours: "),
         ('[data]\nsource = "grocery"\n[model]\ntransitions = { neighbors = 9 }\n', "did you mean neighbours?"),
         ('[data]\nsource = "grocery"\n[convert]\nparts = ["prior", "prior"]\n', "parts must name at least one"),
         ('[data]\nsource = "grocery"\n[convert]\nparts = ["trends"]\n', "convert.parts"),

@@ -10,7 +10,9 @@ from edgerec.recipe.section import Section, default_tag
 class TransitionsSection(Section):
     """A sparse item-to-item table that is added to the network's scores."""
 
-    neighbours: int = Field(20, ge=1, le=1000, description="entries an item, 3 bytes each (5 from 32,768 items on)")
+    neighbours: int = Field(
+        20, ge=0, le=1000, description="entries an item, 3 bytes each (5 from 32,768 items on); 0: no transitions"
+    )
     recent: int = Field(20, ge=1, le=1000, description="newest events that are looked up")
 
 
@@ -26,9 +28,7 @@ class ModelSection(Section):
         [], description="columns of the user table that an app may pass: categorical or numeric, all optional"
     )
 
-    transitions: TransitionsSection | Literal[False] = Field(
-        TransitionsSection(), description="what follows what, counted and added to the scores; false: without"
-    )
+    transitions: TransitionsSection = TransitionsSection()
     prior: bool = Field(
         True, description="add popularity, long-run or recent, to the scores where validation says that it helps"
     )

@@ -36,12 +36,12 @@ PULL = 1.0
 
 def fit_parts(recommender: SequenceRecommender, dataset: Dataset, model: Model) -> Parts:
     """The parts that ``[model]`` asks for, weighted for this recommender's network."""
-    if model.transitions is False and not model.prior:
+    if not model.transitions.neighbours and not model.prior:
         return Parts()
     sample = _Sample.of(recommender, dataset)
     best = _Fitted(START, sample.loss(START, None, None, None)[0])
     parts, sums, repeats = Parts(), None, None
-    if model.transitions is not False:
+    if model.transitions.neighbours:
         settings = model.transitions
         recent = min(settings.recent, recommender.architecture.max_history)
         table = fit_transitions(dataset.training_histories(), dataset.items, settings.neighbours, recent)
