@@ -27,7 +27,7 @@ from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.parts import Parts
 from edgerec.recommenders.prior import Prior
 from edgerec.recommenders.transitions import Transitions, fit_transitions
-from edgerec.training.fusion import START, _Sample, decayed_counts, fit_parts, repeat_sums
+from edgerec.training.fusion import START, _Sample, _Terms, decayed_counts, fit_parts, repeat_sums
 
 HISTORIES = [np.array(h, np.int32) for h in ([1, 2, 3], [2, 3, 1, 4], [3], [4, 4, 2, 1, 3, 4, 1], [1, 1])]
 
@@ -220,14 +220,24 @@ def test_the_gradient_of_the_fusion_is_that_of_its_loss() -> None:
     sample = _Sample([], np.full(6, 4), scores, banned)
     sums, repeats = (rng.random((6, 9)).astype(np.float32) * 1e-2 for _ in range(2))
     prior = rng.random(9).astype(np.float32)
-    point = np.append(START, 0.3)
+    terms, point = _Terms(sums, repeats, prior), np.append(START, 0.3)
     error = check_grad(
-        lambda p: sample.loss(p, sums, repeats, prior)[0],
-        lambda p: sample.loss(p, sums, repeats, prior)[1],
+        lambda p: sample.loss(p, terms)[0],
+        lambda p: sample.loss(p, terms)[1],
         point,
         epsilon=1e-3,
     )
     assert error < 2e-3
+
+
+def test_a_prior_alone_is_weighted_too(tmp_path: Path) -> None:
+    """One item is what most users end with, and the network knows nothing."""
+    users = [[1 + user % 7, 2 + user % 5, 9, 9] if user % 4 else [9, 1 + user % 7, 8, 8] for user in range(60)]
+    dataset = tiny_dataset(tmp_path, users, repeats="all")
+    recommender = SequenceRecommender(architecture(encoder="gru", dim=4, max_history=8), dataset.items, "tiny")
+    parts = fit_parts(recommender, dataset, GruModel(transitions=TransitionsSection(neighbours=0)))
+    assert parts.transitions is None
+    assert parts.prior and parts.prior.strength > 0 and parts.prior.codes.argmax() == 9
 
 
 def test_counts_of_a_half_life_and_repeats(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from edgerec.recipe import Model
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.parts import Parts
 from edgerec.recommenders.prior import Prior
-from edgerec.recommenders.transitions import fit_transitions
+from edgerec.recommenders.transitions import Transitions, fit_transitions
 
 # Scores that are looked at: users times items. More would only take longer.
 SCORES = 8_000_000
@@ -35,57 +35,56 @@ PULL = 1.0
 
 
 def fit_parts(recommender: SequenceRecommender, dataset: Dataset, model: Model) -> Parts:
-    """The parts that ``[model]`` asks for, weighted for this recommender's network."""
+    """The parts that ``[model]`` asks for, weighted for this recommender, which has no part but the network yet."""
     if not model.transitions.neighbours and not model.prior:
         return Parts()
     sample = _Sample.of(recommender, dataset)
-    best = _Fitted(START, sample.loss(START, None, None, None)[0])
-    parts, sums, repeats = Parts(), None, None
+    transitions, terms, fitted = None, _Terms(), _Fitted(START, 0.0)
     if model.transitions.neighbours:
-        settings = model.transitions
-        recent = min(settings.recent, recommender.architecture.max_history)
-        table = fit_transitions(dataset.training_histories(), dataset.items, settings.neighbours, recent)
-        tried = [(sample.fit(table.sums(sample.histories, decay), None, None), decay) for decay in DECAYS]
-        best, decay = min(tried, key=lambda entry: entry[0].loss)
-        sums = table.sums(sample.histories, decay)
-        own_weights = np.zeros(0, np.float32)
-        if not dataset.exclude_seen:
-            length = recommender.architecture.max_history
-            again = [
-                (sample.fit(sums, repeat_sums(sample.histories, dataset.items, length, d), None), d)
-                for d in REPEAT_DECAYS
-            ]
-            best, repeat_decay = min(again, key=lambda entry: entry[0].loss)
-            repeats = repeat_sums(sample.histories, dataset.items, length, repeat_decay)
-            own_weights = best.repeats * np.float32(repeat_decay) ** np.arange(length, dtype=np.float32)
-        weights = np.float32(decay) ** np.arange(recent, dtype=np.float32)
-        table = replace(
-            table,
-            weights=(weights / best.floor).astype(np.float32),
-            repeats=(own_weights / best.floor).astype(np.float32),
-            strength=best.strength,
-        )
-        parts = replace(parts, transitions=table)
-    if model.prior:
-        prior = _fit_prior(sample, dataset, best, sums, repeats)
-        parts = replace(parts, prior=prior)
-    return parts
+        length = recommender.architecture.max_history
+        recent = min(model.transitions.recent, length)
+        table = fit_transitions(dataset.training_histories(), dataset.items, model.transitions.neighbours, recent)
+        transitions, terms, fitted = _weighted(table, sample, None if dataset.exclude_seen else length)
+    return Parts(transitions, _fit_prior(sample, dataset, terms, fitted) if model.prior else None)
 
 
-def _fit_prior(
-    sample: "_Sample", dataset: Dataset, before: "_Fitted", sums: np.ndarray | None, repeats: np.ndarray | None
-) -> Prior | None:
+def _weighted(table: Transitions, sample: "_Sample", repeats_of: int | None) -> tuple[Transitions, "_Terms", "_Fitted"]:
+    """The transitions with the likeliest weights, and what they give for the sample.
+
+    Args:
+        repeats_of: events of the history whose repeats count; ``None``: none.
+    """
+    length = repeats_of or 0
+    options = [(decay, _Terms(table.sums(sample.histories, decay))) for decay in DECAYS]
+    decay, terms, fitted = sample.likeliest(options)
+    repeat_weights = np.zeros(0)
+    if length:
+        counted = {d: repeat_sums(sample.histories, sample.scores.shape[1] - 1, length, d) for d in REPEAT_DECAYS}
+        repeat_decay, terms, fitted = sample.likeliest([(d, replace(terms, repeats=c)) for d, c in counted.items()])
+        repeat_weights = fitted.repeats * repeat_decay ** np.arange(length)
+    weighted = replace(
+        table,
+        weights=(decay ** np.arange(len(table.weights)) / fitted.floor).astype(np.float32),
+        repeats=(repeat_weights / fitted.floor).astype(np.float32),
+        strength=fitted.strength,
+    )
+    return weighted, terms, fitted
+
+
+def _fit_prior(sample: "_Sample", dataset: Dataset, terms: "_Terms", fitted: "_Fitted") -> Prior | None:
     """The prior that ranks the validation targets best, if it does so by more than a standard error (paired)."""
-    without = sample.ndcg(before, sums, repeats, 0.0, None)
+    if len(sample.items) < 2:
+        return None
+    without = sample.ndcg(terms, fitted, 0.0)
     options = []
     for half_life in (None, *(HALF_LIVES if dataset.info.get("time_unit") in TICKS_A_DAY else ())):
         counts = decayed_counts(dataset, half_life)
         logs = np.log1p(counts).astype(np.float32)
         logs[0] = 0
-        fitted = sample.fit(sums, repeats, logs)
-        for share in PRIOR_SHARES:
-            strength = share * fitted.prior
-            options.append((sample.ndcg(before, sums, repeats, strength, logs), strength, half_life, counts))
+        with_prior = replace(terms, prior=logs)
+        likeliest = sample.fit(with_prior).prior
+        for strength in (share * likeliest for share in PRIOR_SHARES):
+            options.append((sample.ndcg(with_prior, fitted, strength), strength, half_life, counts))
     ndcg, strength, half_life, counts = max(options, key=lambda option: option[0].mean())
     gain = ndcg - without
     if gain.mean() <= gain.std(ddof=1) / len(gain) ** 0.5:
@@ -110,6 +109,21 @@ def repeat_sums(histories: Sequence[np.ndarray], items: int, length: int, decay:
         newest = history[: -length - 1 : -1]
         np.add.at(line, newest, np.float32(decay) ** np.arange(len(newest), dtype=np.float32))
     return sums
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What is added to the network's scores of a sample, before it is weighted.
+
+    Attributes:
+        sums: shares of the transitions, float32 [n, N + 1].
+        repeats: float32 [n, N + 1]; only beside ``sums``.
+        prior: float32 [N + 1].
+    """
+
+    sums: np.ndarray | None = None
+    repeats: np.ndarray | None = None
+    prior: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -168,29 +182,29 @@ class _Sample:
         exclude(allowed, targets.histories if dataset.exclude_seen else ())
         return cls(targets.histories, targets.items, scores, allowed < 0)
 
-    def fit(self, sums: np.ndarray | None, repeats: np.ndarray | None, prior: np.ndarray | None) -> _Fitted:
-        """The likeliest weights of what is given: float32 [n, N + 1] twice, and [N + 1]."""
-        start = START if prior is None else np.append(START, 0.1)
+    def likeliest(self, options: Sequence[tuple[float, _Terms]]) -> tuple[float, _Terms, _Fitted]:
+        """The decay and terms of ``options`` with the smallest loss, and their weights."""
+        fitted = [(*option, self.fit(option[1])) for option in options]
+        return min(fitted, key=lambda entry: entry[2].loss)
+
+    def fit(self, terms: _Terms) -> _Fitted:
+        """The likeliest weights."""
+        start = START if terms.prior is None else np.append(START, 0.1)
         bounds = [(None, None)] * len(START) + [(0, None)] * (len(start) - len(START))
-        found = minimize(
-            self.loss, start, (sums, repeats, prior), "L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 30}
-        )
+        found = minimize(self.loss, start, terms, "L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 30})
         return _Fitted(found.x, float(found.fun))
 
-    def loss(
-        self, point: np.ndarray, sums: np.ndarray | None, repeats: np.ndarray | None, prior: np.ndarray | None
-    ) -> tuple[float, np.ndarray]:
+    def loss(self, point: np.ndarray, terms: _Terms) -> tuple[float, np.ndarray]:
         """Cross-entropy of the targets, drawn towards ``START``, and its gradient by ``point``."""
         n = max(1, len(self.items))
         places = np.arange(len(self.items)), self.items
         sharpness, strength = np.exp(point[:2]).astype(np.float32)
         scores = sharpness * self.scores
-        if sums is not None:
-            odds = _odds(point, sums, repeats)
-            gain = strength * np.log1p(odds)
-            scores += gain
-        if prior is not None:
-            scores += np.float32(point[4]) * prior
+        odds = _odds(point, terms)
+        gain = strength * np.log1p(odds)
+        scores += gain
+        if terms.prior is not None:
+            scores += np.float32(point[4]) * terms.prior
         scores[self.banned] = -1e9
         scores -= scores.max(1, keepdims=True)
         error = np.exp(scores)
@@ -200,37 +214,31 @@ class _Sample:
         error[places] -= 1
         gradient = np.zeros(len(point))
         gradient[0] = sharpness * np.vdot(error, self.scores) / n
-        if sums is not None:
+        if terms.sums is not None:
             gradient[1] = np.vdot(error, gain) / n
-            error_by_log = error * (strength / (1 + odds))
-            gradient[2] = -np.vdot(error_by_log, odds) / n
-            if repeats is not None:
-                gradient[3] = np.exp(point[3] - point[2]) * np.vdot(error_by_log, repeats) / n
-        if prior is not None:
-            gradient[4] = float((error @ prior).sum()) / n
+            by_log = error * (strength / (1 + odds))
+            gradient[2] = -np.vdot(by_log, odds) / n
+            if terms.repeats is not None:
+                gradient[3] = np.exp(point[3] - point[2]) * np.vdot(by_log, terms.repeats) / n
+        if terms.prior is not None:
+            gradient[4] = float((error @ terms.prior).sum()) / n
         away = point[: len(START)] - START
         gradient[: len(START)] += 2 * PULL * away / n
         return loss + PULL * float(away @ away) / n, gradient
 
-    def ndcg(
-        self,
-        fitted: _Fitted,
-        sums: np.ndarray | None,
-        repeats: np.ndarray | None,
-        strength: float,
-        prior: np.ndarray | None,
-    ) -> np.ndarray:
-        """NDCG@10 of each target, float64 [n], with a prior of the given strength."""
-        scores = self.scores.copy()
-        if sums is not None:
-            scores += np.float32(fitted.strength) * np.log1p(_odds(fitted.point, sums, repeats))
-        if prior is not None:
-            scores += np.float32(strength) * prior
+    def ndcg(self, terms: _Terms, fitted: _Fitted, prior_strength: float) -> np.ndarray:
+        """NDCG@10 of each target, float64 [n]."""
+        scores = self.scores + np.float32(fitted.strength) * np.log1p(_odds(fitted.point, terms))
+        if terms.prior is not None:
+            scores += np.float32(prior_strength) * terms.prior
         scores[self.banned] = -np.inf
         ranks = rank_of(scores, self.items)
         return np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
 
 
-def _odds(point: np.ndarray, sums: np.ndarray, repeats: np.ndarray | None) -> np.ndarray:
-    odds = sums * np.float32(np.exp(-point[2]))
-    return odds if repeats is None else odds + repeats * np.float32(np.exp(point[3] - point[2]))
+def _odds(point: np.ndarray, terms: _Terms) -> np.ndarray:
+    """What the logarithm is taken of, less 1: float32 [n, N + 1], or [1, 1] of zero without transitions."""
+    if terms.sums is None:
+        return np.zeros((1, 1), np.float32)
+    odds = terms.sums * np.float32(np.exp(-point[2]))
+    return odds if terms.repeats is None else odds + terms.repeats * np.float32(np.exp(point[3] - point[2]))
