@@ -78,7 +78,7 @@ def test_magnitude_tells_silent_units_from_loud_ones_and_random_does_not() -> No
 @pytest.mark.slow
 def test_a_structured_run_ships_a_smaller_file(purchases: Path, tmp_path: Path) -> None:
     sections = {
-        "model": {"encoder": "gru", "dim": 32},
+        "model": {"encoder": "gru", "dim": 32, "hidden": 32, "expansion": 4},
         "train": {"epochs": 1},
         "prune": {"method": "structured", "units": KINDS, "share": 0.5, "epochs": 1},
         "convert": {"schemes": ["float32"]},
