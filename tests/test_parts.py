@@ -103,7 +103,7 @@ def test_parts_are_saved_and_grow_with_the_catalogue(tmp_path: Path) -> None:
     for part in ("transitions", "prior"):
         for name, value in vars(getattr(parts, part)).items():
             assert np.array_equal(getattr(getattr(loaded, part), name), value), name
-    grown = loaded.extended(2)
+    grown = loaded.extended(7)
     history = tf.constant([[1, 3]])
     before, after = (p.added(tf.zeros([1, n]), history, history).numpy() for p, n in ((parts, 5), (grown, 7)))
     assert np.array_equal(after[:, :5], before)
@@ -158,6 +158,18 @@ def test_a_file_can_leave_the_network_out(random_bundle: Callable[..., Path]) ->
     expected = scores_by_hand(parts.transitions, np.array([3, 8])) + parts.prior.codes * parts.prior.step
     np.testing.assert_allclose(recommender.item_scores([3, 8])[1:], expected[1:], rtol=1e-5)
     assert path.stat().st_size < 40_000
+
+
+def test_a_prior_alone_scores_every_history() -> None:
+    parts = Parts(prior=some_prior(4), network=False)
+    history = tf.constant([[1, 2], [3, 4], [0, 1]])
+    scores = parts.added(None, history, history).numpy()
+    np.testing.assert_allclose(scores, np.tile(parts.prior.codes * parts.prior.step, (3, 1)), rtol=1e-6)
+
+
+def test_a_catalogue_smaller_than_the_neighbours_gets_a_column_an_item() -> None:
+    table = fit_transitions([np.array([1, 2, 1], np.int32)], 2, 20, 3)
+    assert table.neighbours.shape == (3, 2)
 
 
 def test_the_reason_is_the_event_with_the_largest_transition(random_bundle: Callable[..., Path]) -> None:
@@ -267,8 +279,11 @@ def write(path: Path, text: str) -> Path:
     [
         ("item,count\na,3\nb,many\n", "line 3: column count holds 'many'"),
         ("item,count\na,-1\n", "line 2: column count holds '-1'"),
-        ("item,count\nz,3\n", "none of its 1 lines is of an item"),
-        ("item\na\n", "not a CSV file with an item id and a count"),
+        ("item,count\n\nb,x\n", "line 3: column count holds 'x'"),
+        ("item,count\nz,3\na,0\n", "none of its 2 lines gives a count above 0"),
+        ("item\na\n", "has the columns item; write a CSV file"),
+        ("item,week,n\na,3,9\n", "has the columns item, week, n; write"),
+        ("a,7\nb,8\n", "line 1: a,7 is not a header"),
     ],
 )
 def test_counts_that_cannot_be_read_are_told(tmp_path: Path, text: str, said: str) -> None:

@@ -1,5 +1,6 @@
 """What commands of ``edgerec`` share: arguments, options, and the check that the workstation toolkit is installed."""
 
+import json
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -49,7 +50,7 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., Any]:
         from edgerec.training.cluster import check_may_run
 
         if (prior := more.pop("prior", None)) is not None:
-            overrides += (f"convert.prior={prior}",)
+            overrides += (f"convert.prior={json.dumps(prior)}",)  # quoted, as a name such as 2024 is a number
         resolved = load_recipe(recipe, overrides)
         if resolved.train.strategy == "multiworker":
             check_may_run(name)

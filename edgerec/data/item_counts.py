@@ -8,33 +8,43 @@ import pandas as pd
 
 from edgerec.errors import DataError
 
+FORM = "write a CSV file with a header and two columns, item id and count"
+
 
 def read_item_counts(path: Path, ids: Sequence[str], say: Callable[[str], None]) -> np.ndarray:
-    """Counts float64 [N + 1] by row, 0 for items without a line, from a CSV file with a header whose first column is
-    the item id and whose second is the count; lines of one item are summed.
+    """Counts float64 [N + 1] by row, 0 for items without a line, from a CSV file with a header and two columns, the
+    item id and the count. Lines of one item are summed.
 
     ``say`` is told how many lines are of items that are not in ``ids``, the raw ids of rows 1..N.
 
     Raises:
-        DataError: the file cannot be read, a count is not a number or is negative, or no line is of a known item.
+        DataError: the file is not of this form, a count is not a number of 0 or more, or no known item has a count
+            above 0.
     """
     try:
-        table = pd.read_csv(path, dtype=str, usecols=[0, 1], keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
     except FileNotFoundError:
         raise DataError(f"convert.prior: {path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"convert.prior: {path}: not a CSV file with an item id and a count: {error}") from None
-    counts = pd.to_numeric(table.iloc[:, 1], errors="coerce").to_numpy(np.float64)
+        raise DataError(f"convert.prior: {path}: cannot be read: {error}; {FORM}") from None
+    if table.shape[1] != 2:
+        raise DataError(f"convert.prior: {path}: has the columns {', '.join(map(str, table.columns))}; {FORM}")
+    item, count = table.columns
+    if not np.isnan(pd.to_numeric(pd.Series([count]), errors="coerce")[0]):
+        raise DataError(f"convert.prior: {path}, line 1: {item},{count} is not a header; {FORM}")
+    table = table[(table[item] != "") | (table[count] != "")]  # blank lines
+    counts = pd.to_numeric(table[count], errors="coerce").to_numpy(np.float64)
     if len(wrong := np.flatnonzero(~np.isfinite(counts) | (counts < 0))):
         raise DataError(
-            f"convert.prior: {path}, line {wrong[0] + 2}: column {table.columns[1]} holds "
-            f"{table.iloc[wrong[0], 1]!r}, which is not a count; write a number of 0 or more"
+            f"convert.prior: {path}, line {table.index[wrong[0]] + 2}: column {count} holds "
+            f"{table[count].iloc[wrong[0]]!r}, which is not a count; write a number of 0 or more"
         )
-    rows = pd.Index(ids).get_indexer(pd.Index(table.iloc[:, 0])) + 1
-    if not (rows > 0).any():
+    rows = pd.Index(ids).get_indexer(pd.Index(table[item])) + 1
+    known = rows > 0
+    if not counts[known].any():
         raise DataError(
-            f"convert.prior: {path}: none of its {len(table):,} lines is of an item of the catalogue; column "
-            f"{table.columns[0]} must hold the item ids of the data set"
+            f"convert.prior: {path}: none of its {len(table):,} lines gives a count above 0 to an item of the "
+            f"catalogue; column {item} must hold the item ids of the data set"
         )
-    say(f"convert.prior: {(rows > 0).sum():,} lines read, {(rows == 0).sum():,} of unknown items left out")
-    return np.bincount(rows[rows > 0], counts[rows > 0], len(ids) + 1)
+    say(f"convert.prior: {known.sum():,} lines read, {(~known).sum():,} of unknown items left out")
+    return np.bincount(rows[known], counts[known], len(ids) + 1)

@@ -75,7 +75,8 @@ def dump_recipe(recipe: Recipe) -> str:
 def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
     data = document.get("data")
     tables = (data, data.get("items"), data.get("users")) if isinstance(data, dict) else ()
-    places = [*((table, "path") for table in tables), (document.get("convert"), "new_items")]
+    files = [(document.get("convert"), key) for key in ("new_items", "prior")]
+    places = [*((table, "path") for table in tables), *files]
     for table, key in places:
         if isinstance(table, dict) and isinstance(table.get(key), str) and not is_uri(table[key]):
             table[key] = str(folder / table[key])

@@ -49,15 +49,17 @@ class Parts:
                 "repeats": len(table.repeats) > 0,
             }
         if prior := self.prior:
-            facts["prior"] = {"strength": prior.strength, "half_life_days": prior.half_life}
+            facts["prior"] = {
+                "strength": prior.strength, "half_life_days": prior.half_life, "from_file": prior.from_file,
+            }  # fmt: skip
         return facts
 
-    def extended(self, more: int) -> "Parts":
-        """The same for a catalogue with ``more`` new items behind the others."""
+    def extended(self, rows: int) -> "Parts":
+        """The same for a catalogue of ``rows`` - 1 items, the new ones behind the others."""
         return replace(
             self,
-            transitions=self.transitions and self.transitions.extended(more),
-            prior=self.prior and self.prior.extended(more),
+            transitions=self.transitions and self.transitions.extended(rows),
+            prior=self.prior and self.prior.extended(rows),
         )
 
     def added(self, scores: tf.Tensor | None, history: tf.Tensor, anchor: tf.Tensor) -> tf.Tensor:
@@ -71,7 +73,7 @@ class Parts:
         if self.transitions:
             terms.append(self.transitions.scores(history))
         if self.prior:
-            terms.append(self.prior.scores(anchor))
+            terms.append(self.prior.scores(anchor) + (0.0 if terms else tf.zeros([tf.shape(history)[0], 1])))
         total = terms[0]
         for term in terms[1:]:
             total = total + term
@@ -119,5 +121,9 @@ def _prior(arrays: dict[str, np.ndarray]) -> Prior | None:
         return None
     half_life = float(arrays["half_life"])
     return Prior(
-        arrays["codes"], float(arrays["step"]), float(arrays["strength"]), None if np.isnan(half_life) else half_life
+        arrays["codes"],
+        float(arrays["step"]),
+        float(arrays["strength"]),
+        None if np.isnan(half_life) else half_life,
+        bool(arrays["from_file"]),
     )

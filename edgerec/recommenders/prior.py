@@ -15,24 +15,28 @@ class Prior:
         step: of the codes.
         strength: of the logarithm of the counts.
         half_life: days after which an interaction counts half; ``None``: all count alike.
+        from_file: whether the counts came from ``convert.prior`` instead of the training interactions.
     """
 
     codes: np.ndarray
     step: float
     strength: float
     half_life: float | None
+    from_file: bool = False
 
     @classmethod
-    def of_counts(cls, counts: np.ndarray, strength: float, half_life: float | None) -> "Prior":
+    def of_counts(
+        cls, counts: np.ndarray, strength: float, half_life: float | None, from_file: bool = False
+    ) -> "Prior":
         """From counts float [N + 1] by row."""
         values = strength * np.log1p(counts)
         values[0] = 0
         step = float(values.max()) / 255 or 1.0
-        return cls(np.round(values / step).astype(np.uint8), step, strength, half_life)
+        return cls(np.round(values / step).astype(np.uint8), step, strength, half_life, from_file)
 
-    def extended(self, more: int) -> "Prior":
-        """The same with ``more`` new items behind the others, without interactions."""
-        return replace(self, codes=np.pad(self.codes, (0, more)))
+    def extended(self, rows: int) -> "Prior":
+        """The same with new items behind the others, without interactions, so that there are ``rows`` numbers."""
+        return replace(self, codes=np.pad(self.codes, (0, rows - len(self.codes))))
 
     def scores(self, anchor: tf.Tensor) -> tf.Tensor:
         """Scores float32 [1, N + 1].

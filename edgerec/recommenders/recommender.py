@@ -184,7 +184,7 @@ class SequenceRecommender:
                 plain.network.get_layer(layer.name).set_weights(layer.get_weights())
         items, values = tf.split(self.item_table.vectors(), [self.items + 1, -1])
         plain.item_table.embeddings.assign(tf.concat([items, *([] if new is None else [new]), values], 0))
-        plain.parts = (self.parts if parts is None else parts).extended(more)
+        plain.parts = (self.parts if parts is None else parts).extended(self.items + more + 1)
         return plain
 
     def new_item_vectors(self, table: pd.DataFrame) -> np.ndarray:

@@ -43,9 +43,9 @@ class Transitions:
         """The number of newest events that are read."""
         return max(len(self.weights), len(self.repeats))
 
-    def extended(self, more: int) -> "Transitions":
-        """The same with ``more`` new items behind the others, which nothing leads to."""
-        grown = [np.pad(table, ((0, more), (0, 0))) for table in (self.neighbours, self.roots)]
+    def extended(self, rows: int) -> "Transitions":
+        """The same with new items behind the others, which nothing leads to, so that the tables have ``rows`` rows."""
+        grown = [np.pad(table, ((0, rows - len(table)), (0, 0))) for table in (self.neighbours, self.roots)]
         return replace(self, neighbours=grown[0], roots=grown[1])
 
     def sums(self, histories: Sequence[np.ndarray], decay: float) -> np.ndarray:
@@ -64,7 +64,7 @@ class Transitions:
         """
         events = _newest(history, len(self.weights))
         # Cast what was looked up: a constant that is cast would be stored as wide as the result.
-        narrow = np.int16 if len(self.neighbours) <= INT16_ROWS else np.int32
+        narrow = np.int16 if len(self.neighbours) - 1 <= INT16_ROWS else np.int32
         neighbours = tf.cast(tf.gather(tf.constant(self.neighbours.astype(narrow)), events), tf.int32)
         roots = tf.cast(tf.gather(tf.constant(self.roots), events), tf.float32)
         weights = (self.weights[::-1, None] / np.float32(255**2)).astype(np.float32)
@@ -87,9 +87,10 @@ def fit_transitions(histories: Sequence[np.ndarray], items: int, neighbours: int
 
     Args:
         items: N.
-        neighbours: k. Of equal shares the more popular (lower) rows are kept.
+        neighbours: k, but at most N. Of equal shares the more popular (lower) rows are kept.
         recent: R.
     """
+    neighbours = min(neighbours, items)
     counts = count_pairs(histories, WINDOW, items)
     totals = np.asarray(counts.sum(1)).ravel()
     largest = largest_of_rows(counts.tocsr(), neighbours)

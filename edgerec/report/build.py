@@ -67,16 +67,17 @@ def _zeros(shares: dict[str, float]) -> str:
 
 
 def part_words(facts: dict[str, Any]) -> list[str]:
-    """The parts of the score beside the network, in words, from the ``parts`` of a training's log."""
+    """The parts of the score beside the network, in words, from ``Parts.facts``."""
     words = []
     if transitions := facts.get("transitions"):
         words.append(
             f"transitions ({transitions['neighbours']} neighbours an item, read for the last {transitions['recent']} "
-            f"events{', and what is bought again' if transitions['repeats'] else ''})"
+            f"events{', and repeats' if transitions['repeats'] else ''})"
         )
     if prior := facts.get("prior"):
         days = prior["half_life_days"]
-        words.append("long-run popularity" if days is None else f"recent popularity (half-life {days:g} days)")
+        by_time = "long-run popularity" if days is None else f"recent popularity (half-life {days:g} days)"
+        words.append("counts from a file" if prior["from_file"] else by_time)
     return words
 
 
@@ -97,7 +98,7 @@ def _render(template: str, report: dict[str, Any], autoescape: bool, **more: Any
         report=report,
         files=[variant for variant in report["variants"] if variant["file"]],
         baskets=report["dataset"]["split"] == "last-basket",
-        parts=part_words(list(report["training"].values())[-1].get("parts", {})),
+        parts=part_words(report["variants"][-1].get("parts", {})),
         unmeasured=WHY_NOT_MEASURABLE if None in drops else "",
         **more,
     )

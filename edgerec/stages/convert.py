@@ -76,8 +76,9 @@ class ExportedModel:
                     "found no use for one"
                 )
             dataset, say = self.prepared.dataset, self.workspace.progress.say
-            counts = read_item_counts(Path(convert.prior), list(dataset.item_table["item_id"]), say)
-            prior = Prior.of_counts(counts, prior.strength, None)
+            new = [] if self.new.table is None else list(self.new.table["item_id"])
+            counts = read_item_counts(Path(convert.prior), [*dataset.item_table["item_id"], *new], say)
+            prior = Prior.of_counts(counts, prior.strength, None, from_file=True)
         parts = Parts(
             transitions=own.transitions if "transitions" in convert.parts else None,
             prior=prior if "prior" in convert.parts else None,
@@ -146,6 +147,7 @@ class Convert(Stage):
         path = into / self._file_name
         path.write_bytes(converted.content)
         measured = self._measure(path, converted, into)
+        measured["parts"] = servable.recommender.parts.facts()
         card = self._card(servable, converted, measured, len(inputs))
         path.write_bytes(with_facts(path, {"quality": measured["quality"]}, card))
         measured["bytes"] = bundle_sizes(path, servable.tables)

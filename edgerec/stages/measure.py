@@ -119,6 +119,7 @@ class Measure(Stage):
             "file": str(stage.bundle.relative_to(self.workspace.folder)),
             "scheme": times["scheme"],
             "bytes": measured["bytes"],
+            "parts": measured["parts"],
             "fidelity": {} if agreement is None else {"runtime_overlap@10": agreement},
             "latency_ms": times["recommend_ms"],
             "invoke_ms": times["invoke_ms"],

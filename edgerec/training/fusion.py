@@ -2,7 +2,7 @@
 
 The network is trained alone. The weights of the sum then maximise the likelihood of the validation targets, as in
 stacked generalisation (Wolpert 1992; Jannach & Ludewig 2017 add neural and neighbourhood scores with a fixed weight).
-Training the network on top of the transitions was no better on films, and worse on purchases.
+Training the network on top of the transitions was no better (models/BASELINES.md).
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,11 @@ from edgerec.recommenders.parts import Parts
 from edgerec.recommenders.prior import Prior
 from edgerec.recommenders.transitions import Transitions, fit_transitions
 
-# Scores that are looked at: users times items. More would only take longer.
-SCORES = 8_000_000
+# Scores that are looked at, users times items: 2,300 users at 3,400 items. Large catalogues get LEAST users, as far as
+# MOST scores go (240 MB each of a few arrays), because the weights of a few dozen users would be chance.
+SCORES, LEAST, MOST = 8_000_000, 300, 60_000_000
+# Fewer targets say too little about a prior.
+PRIOR_TARGETS = 30
 DECAYS = (0.5, 0.7, 0.85)
 REPEAT_DECAYS = (0.9, 0.97, 1.0)
 HALF_LIVES = (7.0, 28.0, 90.0, 365.0)
@@ -31,7 +34,7 @@ PRIOR_SHARES = (1.0, 0.5, 0.25)
 # Where the search begins: the logarithms of 1 / temperature, strength, the smallest share that matters, repeats.
 START = np.log([1.0, 0.5, 1e-3, 1e-2])
 # The square of the distance from there costs this much log-likelihood, so that few targets cannot go far.
-PULL = 1.0
+L2_PENALTY = 1.0
 
 
 def fit_parts(recommender: SequenceRecommender, dataset: Dataset, model: Model) -> Parts:
@@ -39,6 +42,8 @@ def fit_parts(recommender: SequenceRecommender, dataset: Dataset, model: Model) 
     if not model.transitions.neighbours and not model.prior:
         return Parts()
     sample = _Sample.of(recommender, dataset)
+    if not len(sample.items):
+        return Parts()  # nothing says how to weigh them
     transitions, terms, fitted = None, _Terms(), _Fitted(START, 0.0)
     if model.transitions.neighbours:
         length = recommender.architecture.max_history
@@ -73,7 +78,7 @@ def _weighted(table: Transitions, sample: "_Sample", repeats_of: int | None) -> 
 
 def _fit_prior(sample: "_Sample", dataset: Dataset, terms: "_Terms", fitted: "_Fitted") -> Prior | None:
     """The prior that ranks the validation targets best, if it does so by more than a standard error (paired)."""
-    if len(sample.items) < 2:
+    if len(sample.items) < PRIOR_TARGETS:
         return None
     without = sample.ndcg(terms, fitted, 0.0)
     options = []
@@ -174,7 +179,8 @@ class _Sample:
     def of(cls, recommender: SequenceRecommender, dataset: Dataset) -> "_Sample":
         targets = dataset.targets("validation")
         targets = targets.subset(np.flatnonzero(targets.items > 0))
-        targets = targets.sample(max(1, SCORES // (dataset.items + 1)), seed=0)
+        rows = dataset.items + 1
+        targets = targets.sample(max(1, SCORES // rows, min(LEAST, MOST // rows)), seed=0)
         inputs = recommender.inputs_of(targets, dataset)
         batches = [recommender.score(inputs[start : start + 256]) for start in range(0, len(inputs), 256)]
         scores = np.concatenate(batches) if batches else np.zeros((0, dataset.items + 1), np.float32)
@@ -200,8 +206,8 @@ class _Sample:
         places = np.arange(len(self.items)), self.items
         sharpness, strength = np.exp(point[:2]).astype(np.float32)
         scores = sharpness * self.scores
-        odds = _odds(point, terms)
-        gain = strength * np.log1p(odds)
+        sums = _scaled_sums(point, terms)
+        gain = strength * np.log1p(sums)
         scores += gain
         if terms.prior is not None:
             scores += np.float32(point[4]) * terms.prior
@@ -216,19 +222,19 @@ class _Sample:
         gradient[0] = sharpness * np.vdot(error, self.scores) / n
         if terms.sums is not None:
             gradient[1] = np.vdot(error, gain) / n
-            by_log = error * (strength / (1 + odds))
-            gradient[2] = -np.vdot(by_log, odds) / n
+            by_log = error * (strength / (1 + sums))
+            gradient[2] = -np.vdot(by_log, sums) / n
             if terms.repeats is not None:
                 gradient[3] = np.exp(point[3] - point[2]) * np.vdot(by_log, terms.repeats) / n
         if terms.prior is not None:
             gradient[4] = float((error @ terms.prior).sum()) / n
         away = point[: len(START)] - START
-        gradient[: len(START)] += 2 * PULL * away / n
-        return loss + PULL * float(away @ away) / n, gradient
+        gradient[: len(START)] += 2 * L2_PENALTY * away / n
+        return loss + L2_PENALTY * float(away @ away) / n, gradient
 
     def ndcg(self, terms: _Terms, fitted: _Fitted, prior_strength: float) -> np.ndarray:
         """NDCG@10 of each target, float64 [n]."""
-        scores = self.scores + np.float32(fitted.strength) * np.log1p(_odds(fitted.point, terms))
+        scores = self.scores + np.float32(fitted.strength) * np.log1p(_scaled_sums(fitted.point, terms))
         if terms.prior is not None:
             scores += np.float32(prior_strength) * terms.prior
         scores[self.banned] = -np.inf
@@ -236,9 +242,9 @@ class _Sample:
         return np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
 
 
-def _odds(point: np.ndarray, terms: _Terms) -> np.ndarray:
+def _scaled_sums(point: np.ndarray, terms: _Terms) -> np.ndarray:
     """What the logarithm is taken of, less 1: float32 [n, N + 1], or [1, 1] of zero without transitions."""
     if terms.sums is None:
         return np.zeros((1, 1), np.float32)
-    odds = terms.sums * np.float32(np.exp(-point[2]))
-    return odds if terms.repeats is None else odds + terms.repeats * np.float32(np.exp(point[3] - point[2]))
+    sums = terms.sums * np.float32(np.exp(-point[2]))
+    return sums if terms.repeats is None else sums + terms.repeats * np.float32(np.exp(point[3] - point[2]))

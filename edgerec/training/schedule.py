@@ -10,7 +10,7 @@ from edgerec.recipe import Prune, Train
 
 # Steps in which the learning rate rises to its peak.
 WARM_UP = 200
-# Epochs that a training has by default, and the least number of steps in them.
+# Default epochs: at least EPOCHS, and enough for STEPS steps.
 EPOCHS = 14
 STEPS = 1500
 
