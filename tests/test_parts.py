@@ -61,7 +61,7 @@ def some_prior(items: int = 30) -> Prior:
 def test_transitions_are_the_largest_windowed_counts_in_eight_bits(tmp_path: Path) -> None:
     users = [[*h, 1, 2] for h in ([1, 2, 3, 4], [2, 3, 1], [4, 2, 3], [1, 3, 2, 4])]
     dataset = tiny_dataset(tmp_path, users)
-    table = fit_transitions(dataset.training_histories(), dataset.items, 2, 3)
+    table = fit_transitions(dataset, 2, 3)
     exact = WindowedCounts.fit(dataset, neighbours=2).transitions.toarray()
     kept = np.zeros_like(exact)
     for row, (items, roots) in enumerate(zip(table.neighbours, table.roots, strict=True)):
@@ -82,7 +82,7 @@ def test_scores_are_those_of_the_formula(repeats: int) -> None:
     for line, history in zip(padded, HISTORIES, strict=True):
         line[7 - len(history) :] = history
     np.testing.assert_allclose(table.scores(tf.constant(padded))[:, 1:], np.array(expected)[:, 1:], rtol=1e-5)
-    sums = table.sums(HISTORIES, 0.5)  # the weights of some_transitions are 40 times a decay of 0.5
+    sums = table.counts(0.5).score(HISTORIES)  # the weights of some_transitions are 40 times a decay of 0.5
     if not repeats:
         np.testing.assert_allclose(table.strength * np.log1p(40 * sums)[:, 1:], np.array(expected)[:, 1:], rtol=1e-5)
 
@@ -167,8 +167,8 @@ def test_a_prior_alone_scores_every_history() -> None:
     np.testing.assert_allclose(scores, np.tile(parts.prior.codes * parts.prior.step, (3, 1)), rtol=1e-6)
 
 
-def test_a_catalogue_smaller_than_the_neighbours_gets_a_column_an_item() -> None:
-    table = fit_transitions([np.array([1, 2, 1], np.int32)], 2, 20, 3)
+def test_a_catalogue_smaller_than_the_neighbours_gets_a_column_an_item(tmp_path: Path) -> None:
+    table = fit_transitions(tiny_dataset(tmp_path, [[1, 2, 1, 2, 1]]), 20, 3)
     assert table.neighbours.shape == (3, 2)
 
 
@@ -191,13 +191,13 @@ def test_the_reason_is_the_event_with_the_largest_transition(random_bundle: Call
     assert all(entry.because is None for entry in recommender.recommend([f"i{row}" for row in history]))
 
 
-def fitted(folder: Path, repeats: str = "first", model: GruModel | None = None) -> tuple[SequenceRecommender, Parts]:
+def fitted(folder: Path) -> tuple[SequenceRecommender, Parts]:
     """Users who walk through 40 items in a fixed order from anywhere: the network is random, the order says it all."""
     users = [[1 + (start + step) % 40 for step in range(12)] for start in range(40)]
-    dataset = tiny_dataset(folder, users, repeats=repeats, time_unit="s")
+    dataset = tiny_dataset(folder, users, time_unit="s")
     tf.keras.utils.set_random_seed(0)
     recommender = SequenceRecommender(architecture(encoder="gru", dim=4, max_history=8), dataset.items, "tiny")
-    return recommender, fit_parts(recommender, dataset, model or GruModel())
+    return recommender, fit_parts(recommender, dataset, GruModel())
 
 
 def test_transitions_are_weighted_by_what_they_add(tmp_path: Path) -> None:

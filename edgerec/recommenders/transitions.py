@@ -1,15 +1,14 @@
 """Transitions: a sparse item-to-item table whose scores are added to those of the network."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
+from scipy import sparse
 
-from edgerec.baselines.windowed_counts import count_pairs, largest_of_rows
+from edgerec.baselines.windowed_counts import WindowedCounts
+from edgerec.data.dataset import Dataset
 
-# Events that are counted together: see ``WindowedCounts``, the baseline that reads the whole of these counts.
-WINDOW = 20
 # Largest row that fits into 16 bits.
 INT16_ROWS = 2**15 - 1
 
@@ -48,15 +47,12 @@ class Transitions:
         grown = [np.pad(table, ((0, rows - len(table)), (0, 0))) for table in (self.neighbours, self.roots)]
         return replace(self, neighbours=grown[0], roots=grown[1])
 
-    def sums(self, histories: Sequence[np.ndarray], decay: float) -> np.ndarray:
-        """Summed shares float32 [n, N + 1] with ``decay ** age`` as weights, for n histories of rows, oldest first."""
-        sums = np.zeros((len(histories), len(self.neighbours)), np.float32)
-        shares = (self.roots / np.float32(255)) ** 2
-        for line, history in zip(sums, histories, strict=True):
-            newest = history[: -len(self.weights) - 1 : -1]
-            weights = np.float32(decay) ** np.arange(len(newest), dtype=np.float32)
-            np.add.at(line, self.neighbours[newest], weights[:, None] * shares[newest])
-        return sums
+    def counts(self, decay: float) -> WindowedCounts:
+        """The baseline that reads these entries, with ``decay ** age`` as weights."""
+        rows = np.repeat(np.arange(len(self.neighbours)), self.neighbours.shape[1])
+        shares = ((self.roots / np.float32(255)) ** 2).ravel()
+        entries = sparse.csr_matrix((shares, (rows, self.neighbours.ravel())), shape=(len(self.neighbours),) * 2)
+        return WindowedCounts(entries, len(self.weights), decay)
 
     def links(self, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """For each of the R newest events of ``history``, int32 [B, T] left-padded with 0, oldest first: its neighbours
@@ -82,26 +78,23 @@ class Transitions:
         return self.strength * tf.math.log(1.0 + _scattered(items, values, len(self.neighbours)))
 
 
-def fit_transitions(histories: Sequence[np.ndarray], items: int, neighbours: int, recent: int) -> Transitions:
-    """Count what follows what in the training histories; how to weigh that is for ``edgerec.training.fusion``.
+def fit_transitions(dataset: Dataset, neighbours: int, recent: int) -> Transitions:
+    """The largest windowed counts of the training histories; how to weigh them is for ``edgerec.training.fusion``.
 
     Args:
-        items: N.
         neighbours: k, but at most N. Of equal shares the more popular (lower) rows are kept.
         recent: R.
     """
-    neighbours = min(neighbours, items)
-    counts = count_pairs(histories, WINDOW, items)
-    totals = np.asarray(counts.sum(1)).ravel()
-    largest = largest_of_rows(counts.tocsr(), neighbours)
-    rows = np.repeat(np.arange(items + 1), np.diff(largest.indptr))
+    neighbours = min(neighbours, dataset.items)
+    largest = WindowedCounts.fit(dataset, neighbours=neighbours).transitions
+    lengths = np.diff(largest.indptr)
+    rows = np.repeat(np.arange(dataset.items + 1), lengths)
     order = np.lexsort((-largest.data, rows))
-    places = np.arange(largest.nnz) - np.repeat(largest.indptr[:-1], np.diff(largest.indptr))
-    shares = largest.data[order] / totals[rows]
-    table = np.zeros((items + 1, neighbours), np.int32)
+    places = np.arange(largest.nnz) - np.repeat(largest.indptr[:-1], lengths)
+    table = np.zeros((dataset.items + 1, neighbours), np.int32)
     table[rows, places] = largest.indices[order]
-    roots = np.zeros((items + 1, neighbours), np.uint8)
-    roots[rows, places] = np.maximum(1, np.round(255 * np.sqrt(shares)))
+    roots = np.zeros((dataset.items + 1, neighbours), np.uint8)
+    roots[rows, places] = np.maximum(1, np.round(255 * np.sqrt(largest.data[order])))
     return Transitions(table, roots, np.ones(recent, np.float32), np.zeros(0, np.float32), 0.0)
 
 

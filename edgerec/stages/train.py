@@ -11,7 +11,7 @@ import tf_keras as keras
 
 from edgerec.artifact import write_file
 from edgerec.errors import ClusterError
-from edgerec.evaluation.ranking import evaluate_model
+from edgerec.evaluation.ranking import Evaluation, evaluate_model
 from edgerec.pruning.sparsity import sparsity
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.parts import Parts
@@ -53,25 +53,22 @@ class ModelStage(Stage):
         return Fit(title, objective, schedule, self._checkpoints(title), logs, progress, hooks, workers).run()
 
     def save(self, recommender: SequenceRecommender, log: dict[str, Any], title: str, into: Path) -> None:
-        """Add the other parts of the score, and write the model, its log and its evaluation, and that of the network
-        alone. The checkpoints of its fit are no longer needed then.
+        """Add the other parts of the score, and write the model, its log and its evaluation. The checkpoints of its fit
+        are no longer needed then.
         """
-        dataset = self.prepared.dataset
-        targets = dataset.targets("test")
-        recommender.parts = Parts()
-        with self.workspace.progress.steps(f"test the {self.name} network", len(targets)) as bar:
-            alone = evaluate_model(recommender, targets, dataset, bar.advance)
         self.workspace.progress.say("weighting the parts of the score")
-        recommender.parts = fit_parts(recommender, dataset, self.recipe.model)
+        recommender.parts = fit_parts(recommender, self.prepared.dataset, self.recipe.model)
         recommender.save(into)
-        if recommender.parts != Parts():
-            (into / NETWORK).mkdir()
-            alone.save(into / NETWORK)
-        with self.workspace.progress.steps(f"test the {self.name} model", len(targets)) as bar:
-            evaluate_model(recommender, targets, dataset, bar.advance).save(into)
+        self.evaluation(recommender, f"test the {self.name} model").save(into)
         log = {**log, "sparsity": sparsity(recommender), "parts": recommender.parts.facts()}
         write_file(into / "training.json", json.dumps(log, indent=2) + "\n")
         shutil.rmtree(self._checkpoints(title), ignore_errors=True)
+
+    def evaluation(self, recommender: SequenceRecommender, title: str) -> Evaluation:
+        """On the test targets; ``title`` is shown meanwhile."""
+        targets = self.prepared.dataset.targets("test")
+        with self.workspace.progress.steps(title, len(targets)) as bar:
+            return evaluate_model(recommender, targets, self.prepared.dataset, bar.advance)
 
     def _checkpoints(self, title: str) -> Path:
         """Named for what is trained: another recipe in the same folder does not go on from these."""
@@ -110,7 +107,11 @@ class Train(ModelStage):
     def make(self, into: Path) -> None:
         self._workers.wait()  # the others read the data set, which is there now
         recommender, log = self._fit()
+        alone = self.evaluation(recommender, f"test the {self.name} network")
         self.save(recommender, log, "train", into)
+        if recommender.parts != Parts():
+            (into / NETWORK).mkdir()
+            alone.save(into / NETWORK)
 
     def _take_part(self) -> None:
         self._workers.wait()

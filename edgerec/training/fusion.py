@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 from scipy.optimize import minimize
 
 from device_runner.ranking import exclude
 from edgerec.baselines.recent_popularity import TICKS_A_DAY
+from edgerec.baselines.windowed_counts import WindowedCounts
 from edgerec.data.dataset import TRAIN, Dataset
 from edgerec.evaluation.ranking import rank_of
 from edgerec.recipe import Model
@@ -48,25 +50,24 @@ def fit_parts(recommender: SequenceRecommender, dataset: Dataset, model: Model) 
     if model.transitions.neighbours:
         length = recommender.architecture.max_history
         recent = min(model.transitions.recent, length)
-        table = fit_transitions(dataset.training_histories(), dataset.items, model.transitions.neighbours, recent)
-        transitions, terms, fitted = _weighted(table, sample, None if dataset.exclude_seen else length)
+        table = fit_transitions(dataset, model.transitions.neighbours, recent)
+        transitions, terms, fitted = _weighted(table, sample, 0 if dataset.exclude_seen else length)
     return Parts(transitions, _fit_prior(sample, dataset, terms, fitted) if model.prior else None)
 
 
-def _weighted(table: Transitions, sample: "_Sample", repeats_of: int | None) -> tuple[Transitions, "_Terms", "_Fitted"]:
+def _weighted(table: Transitions, sample: "_Sample", repeats_of: int) -> tuple[Transitions, "_Terms", "_Fitted"]:
     """The transitions with the likeliest weights, and what they give for the sample.
 
     Args:
-        repeats_of: events of the history whose repeats count; ``None``: none.
+        repeats_of: events of the history whose repeats count.
     """
-    length = repeats_of or 0
-    options = [(decay, _Terms(table.sums(sample.histories, decay))) for decay in DECAYS]
+    options = [(decay, _Terms(table.counts(decay).score(sample.histories))) for decay in DECAYS]
     decay, terms, fitted = sample.likeliest(options)
     repeat_weights = np.zeros(0)
-    if length:
-        counted = {d: repeat_sums(sample.histories, sample.scores.shape[1] - 1, length, d) for d in REPEAT_DECAYS}
+    if repeats_of:
+        counted = {d: repeat_sums(sample.histories, sample.scores.shape[1] - 1, repeats_of, d) for d in REPEAT_DECAYS}
         repeat_decay, terms, fitted = sample.likeliest([(d, replace(terms, repeats=c)) for d, c in counted.items()])
-        repeat_weights = fitted.repeats * repeat_decay ** np.arange(length)
+        repeat_weights = fitted.repeats * repeat_decay ** np.arange(repeats_of)
     weighted = replace(
         table,
         weights=(decay ** np.arange(len(table.weights)) / fitted.floor).astype(np.float32),
@@ -109,11 +110,7 @@ def decayed_counts(dataset: Dataset, half_life: float | None) -> np.ndarray:
 
 def repeat_sums(histories: Sequence[np.ndarray], items: int, length: int, decay: float) -> np.ndarray:
     """How often each item is among the last ``length`` events, ``decay ** age`` each: float32 [n, N + 1]."""
-    sums = np.zeros((len(histories), items + 1), np.float32)
-    for line, history in zip(sums, histories, strict=True):
-        newest = history[: -length - 1 : -1]
-        np.add.at(line, newest, np.float32(decay) ** np.arange(len(newest), dtype=np.float32))
-    return sums
+    return WindowedCounts(sparse.identity(items + 1, np.float32, "csr"), length, decay).score(histories)
 
 
 @dataclass(frozen=True)
