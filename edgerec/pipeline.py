@@ -16,13 +16,16 @@ from edgerec.artifact import stamp_of, sweep, write_file
 from edgerec.data.dataset import Dataset
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe, dump_recipe
+from edgerec.recipe.distill import OWN
 from edgerec.report.build import PAGES, render_plots, write_report
 from edgerec.stages.convert import Convert, ExportedModel
 from edgerec.stages.measure import Measure
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.prune import Prune
+from edgerec.stages.quantize import Quantize
 from edgerec.stages.stage import Stage, Workspace
+from edgerec.stages.teach import Teach
 from edgerec.stages.train import ModelStage, Train
 
 # The float32 bundle of the model before pruning, kept to show the effect of pruning.
@@ -31,12 +34,15 @@ UNPRUNED = "unpruned-float32"
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a recipe. ``pruned`` is ``trained`` where pruning is off; the last of ``bundles`` ships."""
+    """The stages of a recipe. ``pruned`` is ``trained`` where pruning is off, and ``quantized`` is ``pruned`` without
+    quantization-aware fine-tuning; the last of ``bundles`` ships.
+    """
 
     prepared: Prepare
     new_items: NewItems
     trained: ModelStage
     pruned: ModelStage
+    quantized: ModelStage
     bundles: list[Convert]
     measured: Measure
 
@@ -45,15 +51,18 @@ def retrieval(workspace: Workspace) -> Stages:
     """From a table of interactions to bundles that recommend the next item."""
     recipe = workspace.recipe
     prepared = Prepare(workspace)
-    trained = Train(workspace, prepared)
-    pruned = Prune(workspace, prepared, trained) if recipe.prune.enabled else trained
+    other = Teach(workspace, prepared) if recipe.distill.teacher not in (None, OWN) else None
+    trained = Train(workspace, prepared, other)
+    teach = Teach(workspace, prepared, trained) if recipe.distill.teacher == OWN else other
+    pruned = Prune(workspace, prepared, trained, teach) if recipe.prune.enabled else trained
+    quantized = Quantize(workspace, prepared, pruned, teach) if recipe.quantize.scheme else pruned
     new = NewItems(workspace, prepared)
-    exported = ExportedModel(workspace, prepared, pruned, new)
+    exported = ExportedModel(workspace, prepared, quantized, new)
     bundles = [Convert(exported, scheme, scheme) for scheme in recipe.convert.schemes]
-    if pruned is not trained:
+    if quantized is not trained:
         bundles.insert(0, Convert(ExportedModel(workspace, prepared, trained, new), UNPRUNED, "float32"))
-    measured = Measure(workspace, prepared, list(dict.fromkeys([trained, pruned])), bundles)
-    return Stages(prepared, new, trained, pruned, bundles, measured)
+    measured = Measure(workspace, prepared, list(dict.fromkeys([trained, pruned, quantized])), bundles)
+    return Stages(prepared, new, trained, pruned, quantized, bundles, measured)
 
 
 PIPELINES: dict[str, Callable[[Workspace], Stages]] = {"retrieval": retrieval}
@@ -138,7 +147,7 @@ class Run:
 
     def _ordered(self) -> list[Stage]:
         stages = self.stages
-        return list(dict.fromkeys([stages.prepared, stages.trained, stages.pruned, *stages.bundles, stages.measured]))
+        return list(dict.fromkeys([stages.prepared, stages.trained, stages.pruned, stages.quantized, *stages.bundles, stages.measured]))
 
     def _is_written(self, report: dict[str, Any]) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""``edgerec train``, ``prune`` and ``convert``: the stages between the data set and the report."""
+"""``edgerec train``, ``prune``, ``quantize`` and ``convert``: the stages between the data set and the report."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ import click
 
 from device_runner.command import print_json
 from edgerec.cli.options import recipe_options
+from edgerec.errors import RecipeError
 
 if TYPE_CHECKING:
     from edgerec.pipeline import Run
@@ -24,6 +25,15 @@ def train(run: "Run", as_json: bool) -> None:
 def prune(run: "Run", as_json: bool) -> None:
     """Prune the trained model by the method of RECIPE and fine-tune it, into OUT/pruned."""
     _show_model(run.stages.pruned, as_json)
+
+
+@click.command()
+@recipe_options
+def quantize(run: "Run", as_json: bool) -> None:
+    """Fine-tune the pruned model for the scheme of RECIPE's [quantize], into OUT/quantized."""
+    if run.recipe.quantize.scheme is None:
+        raise RecipeError('quantize.scheme: the recipe names none, such as scheme = "int4" under [quantize]')
+    _show_model(run.stages.quantized, as_json)
 
 
 def _show_model(stage: "ModelStage", as_json: bool) -> None:

@@ -3,9 +3,11 @@ tagged by it.
 """
 
 from edgerec.recipe.data import Columns, Data, FeatureTable, mask_url
+from edgerec.recipe.distill import Distill
 from edgerec.recipe.load import check_recipe, dump_recipe, load_recipe, read_document
 from edgerec.recipe.model import Model
 from edgerec.recipe.prune import Prune
+from edgerec.recipe.quantize import Quantize
 from edgerec.recipe.recipe import Recipe
 from edgerec.recipe.split import Split
 from edgerec.recipe.train import Train
@@ -13,9 +15,11 @@ from edgerec.recipe.train import Train
 __all__ = [
     "Columns",
     "Data",
+    "Distill",
     "FeatureTable",
     "Model",
     "Prune",
+    "Quantize",
     "Recipe",
     "Split",
     "Train",

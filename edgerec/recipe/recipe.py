@@ -6,9 +6,11 @@ from pydantic import model_validator
 
 from edgerec.recipe.convert import Convert
 from edgerec.recipe.data import Data
+from edgerec.recipe.distill import Distill
 from edgerec.recipe.gate import Gate
 from edgerec.recipe.model import GruModel, Model
 from edgerec.recipe.prune import MagnitudePrune, Prune
+from edgerec.recipe.quantize import Quantize
 from edgerec.recipe.report import Report
 from edgerec.recipe.section import Section
 from edgerec.recipe.split import LeaveOneOut, Split
@@ -27,7 +29,9 @@ class Recipe(Section):
     split: Split = LeaveOneOut()
     model: Model = GruModel()
     train: Train = Train()
+    distill: Distill = Distill()
     prune: Prune = MagnitudePrune()
+    quantize: Quantize = Quantize()
     convert: Convert = Convert()
     gate: Gate = Gate()
     report: Report = Report()

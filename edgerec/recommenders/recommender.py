@@ -158,7 +158,11 @@ class SequenceRecommender:
         left-padded with 0; for ``anchor`` see :meth:`edgerec.recommenders.prior.Prior.scores`.
         """
         assert isinstance(self._encoder, RecurrentStack)
-        return self.parts.added(self._scores_of(self._encoder.hidden(state)), recent, anchor)
+        return self.scores_of(self._encoder.hidden(state), recent, anchor)
+
+    def scores_of(self, hidden: tf.Tensor, recent: tf.Tensor, anchor: tf.Tensor) -> tf.Tensor:
+        """Scores float32 [B, N + 1] from hidden states [B, d] and the newest events, as in ``scores_from_state``."""
+        return self.parts.added(self._scores_of(hidden), recent, anchor)
 
     def score(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Scores float32 [n, N + 1] for n histories of rows, oldest first; the last ``max_history`` are read."""

@@ -8,6 +8,7 @@ from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.parts import Parts
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Workspace
+from edgerec.stages.teach import Teach
 from edgerec.stages.train import ModelStage
 from edgerec.training.cluster import Workers
 from edgerec.training.hooks import AverageWeights
@@ -20,20 +21,21 @@ class Prune(ModelStage):
 
     name = "pruned"
 
-    def __init__(self, workspace: Workspace, prepared: Prepare, trained: ModelStage) -> None:
-        super().__init__(workspace, prepared)
-        self.inputs = [prepared, trained]
+    def __init__(self, workspace: Workspace, prepared: Prepare, trained: ModelStage, teach: Teach | None) -> None:
+        super().__init__(workspace, prepared, teach)
+        self.inputs = [prepared, trained, *([] if teach is None else [teach])]
         self._trained = trained
 
     def settings(self) -> Any:
-        return {"prune": self.recipe.prune.model_dump()}
+        settings = {"prune": self.recipe.prune.model_dump()}
+        return settings if self._teach is None else {**settings, "distill": self.recipe.distill.weight}
 
     def make(self, into: Path) -> None:
         train, prune, dataset = self.recipe.train, self.recipe.prune, self.prepared.dataset
         recommender = SequenceRecommender.load(self._trained.made())  # its own copy: pruning changes it
         recommender.parts = Parts()  # the network is fitted alone
         pruning = METHODS[prune.method](recommender, prune, NextItem(recommender, dataset, train))
-        objective = NextItem(pruning.recommender, dataset, train, pruning.network)
+        objective = self.objective(pruning.recommender, pruning.network)
         hooks = list(pruning.hooks)
         if pruning.averaged and train.average:
             hooks.append(AverageWeights(objective.weights, train.average))

@@ -17,7 +17,9 @@ from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.parts import Parts
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
+from edgerec.stages.teach import Teach
 from edgerec.training.cluster import Workers, loss_of_workers
+from edgerec.training.distillation import Distillation
 from edgerec.training.fusion import fit_parts
 from edgerec.training.hooks import AverageWeights, Hook
 from edgerec.training.loop import Fit
@@ -31,9 +33,9 @@ NETWORK = "network"
 class ModelStage(Stage):
     """A stage whose artifact is a Keras recommender with the log of its fit and its evaluation on the test targets."""
 
-    def __init__(self, workspace: Workspace, prepared: Prepare) -> None:
+    def __init__(self, workspace: Workspace, prepared: Prepare, teach: Teach | None = None) -> None:
         super().__init__(workspace)
-        self.prepared = prepared
+        self.prepared, self._teach = prepared, teach
 
     @cached_property
     def recommender(self) -> SequenceRecommender:
@@ -43,6 +45,19 @@ class ModelStage(Stage):
     def log(self) -> dict[str, Any]:
         """What the fit returned, with ``sparsity``: the shares of zeros."""
         return dict(json.loads((self.made() / "training.json").read_text()))
+
+    def objective(
+        self,
+        recommender: SequenceRecommender,
+        network: keras.Model | None = None,
+        workers: Workers | None = None,
+    ) -> NextItem:
+        """What the stage fits: the training events, with what the teacher predicts there if it has one."""
+        dataset, train = self.prepared.dataset, self.recipe.train
+        if self._teach is None:
+            return NextItem(recommender, dataset, train, network, workers)
+        weight = self.recipe.distill.weight
+        return Distillation(recommender, dataset, train, self._teach.taught, weight, network, workers)
 
     def fit(
         self, objective: Objective, schedule: Schedule, hooks: Sequence[Hook], title: str, workers: Workers
@@ -80,14 +95,15 @@ class Train(ModelStage):
 
     name = "trained"
 
-    def __init__(self, workspace: Workspace, prepared: Prepare) -> None:
-        super().__init__(workspace, prepared)
-        self.inputs = [prepared]
+    def __init__(self, workspace: Workspace, prepared: Prepare, teach: Teach | None = None) -> None:
+        super().__init__(workspace, prepared, teach)
+        self.inputs = [prepared, *([] if teach is None else [teach])]
         self._workers = Workers.alone()
 
     def settings(self) -> Any:
         # One worker or several: the result is the same.
-        return {"model": self.recipe.model.model_dump(), "train": self.recipe.train.model_dump(exclude={"strategy"})}
+        settings = {"model": self.recipe.model.model_dump(), "train": self.recipe.train.model_dump(exclude={"strategy"})}
+        return settings if self._teach is None else {**settings, "distill": self.recipe.distill.weight}
 
     def made(self) -> Path:
         """Like :meth:`Stage.made`. With ``strategy = "multiworker"`` the chief makes it and the others take part."""
@@ -126,7 +142,7 @@ class Train(ModelStage):
         keras.utils.set_random_seed(train.seed)
         with workers.strategy.scope():
             recommender = SequenceRecommender.of_dataset(self.recipe.model, dataset)
-        objective = NextItem(recommender, dataset, train, workers=workers)
+        objective = self.objective(recommender, workers=workers)
         hooks = [AverageWeights(objective.weights, train.average)] if train.average else []
         return recommender, self.fit(
             objective, Schedule.of_training(train, len(objective.batches(1))), hooks, "train", workers

@@ -16,10 +16,15 @@ WITHOUT_FEATURES = 0.1
 
 @dataclass(frozen=True)
 class Batch:
-    """``inputs`` and ``targets`` int32 [B, T], left-padded with 0: the target at a place is the next event."""
+    """``inputs`` and ``targets`` int32 [B, T], left-padded with 0: the target at a place is the next event.
+
+    ``positions`` int32 [B, T]: where each target is in all training histories, one after the other, counted from 1; 0
+    where there is no target.
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
+    positions: np.ndarray
 
 
 class Window(NamedTuple):
@@ -53,6 +58,7 @@ class EpochBatches(Sequence[Batch]):
     ) -> None:
         self._histories, self._features, self._length = histories, features, length
         self._windows, self._batches = windows, batches
+        self._offsets = np.cumsum([0, *map(len, histories)])
         # Rows of features begin behind all items, and are never targets.
         self._first = min((int(rows.min()) for rows in features or () if len(rows)), default=np.iinfo(np.int32).max)
 
@@ -68,9 +74,14 @@ class EpochBatches(Sequence[Batch]):
     def __getitem__(self, number: int | slice) -> Batch | list[Batch]:
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(len(self)))]
-        padded = left_pad([self._events(self._windows[place]) for place in self._batches[number]], self._length + 1)
+        windows = [self._windows[place] for place in self._batches[number]]
+        padded = left_pad([self._events(window) for window in windows], self._length + 1)
+        positions = np.zeros_like(padded)
+        for line, window in zip(positions, windows, strict=True):
+            line[window.start - window.end :] = self._offsets[window.user] + np.arange(window.start, window.end) + 1
         inputs, targets = padded[:, :-1], padded[:, 1:]
-        return Batch(inputs, targets * ((inputs > 0) & (targets < self._first)))
+        real = (inputs > 0) & (targets > 0) & (targets < self._first)
+        return Batch(inputs, targets * real, positions[:, 1:] * real)
 
     def _events(self, window: Window) -> np.ndarray:
         events = self._histories[window.user][window.start : window.end]

@@ -87,7 +87,7 @@ class NextItem:
         length = self.recommender.architecture.max_history
         return training_batches(self._histories, length, self._batch, self._seed, epoch, self._users)
 
-    def tensors(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def tensors(self, batch: Batch) -> tuple[tf.Tensor, ...]:
         return share_of(batch, self.workers)
 
     def loss(self, *tensors: tf.Tensor) -> tf.Tensor:
@@ -115,12 +115,21 @@ def share_of(batch: Batch, workers: Workers) -> tuple[tf.Tensor, tf.Tensor, tf.T
 
 
 def _choose_loss(train: Train, items: int) -> tuple[str, Loss]:
-    name = train.loss
-    if name == "auto":
-        name = "cross-entropy" if items <= FULL_SOFTMAX_ITEMS else "sampled-softmax"
+    name = loss_name(train, items)
     if name == "sampled-softmax":
         return name, sampled_softmax(train.negatives, items)
-    precision = train.precision
-    if precision == "auto":
-        precision = "bfloat16" if multiplies_bfloat16() else "float32"
-    return name, cross_entropy(precision)
+    return name, cross_entropy(precision_of(train))
+
+
+def loss_name(train: Train, items: int) -> str:
+    """Which of the losses ``[train]`` asks for."""
+    if train.loss != "auto":
+        return train.loss
+    return "cross-entropy" if items <= FULL_SOFTMAX_ITEMS else "sampled-softmax"
+
+
+def precision_of(train: Train) -> str:
+    """Of the item scores in cross-entropy."""
+    if train.precision != "auto":
+        return train.precision
+    return "bfloat16" if multiplies_bfloat16() else "float32"

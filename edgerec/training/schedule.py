@@ -6,7 +6,7 @@ from math import ceil
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.recipe import Prune, Train
+from edgerec.recipe import Prune, Quantize, Train
 
 # Steps in which the learning rate rises to its peak.
 WARM_UP = 200
@@ -43,9 +43,9 @@ class Schedule:
         return cls(epochs, patience, train.learning_rate, train.steady, train.seed, train.max_minutes)
 
     @classmethod
-    def of_fine_tuning(cls, train: Train, prune: Prune) -> "Schedule":
-        """What ``[prune]`` asks for: all of its epochs, without a limit of time; the rest as in training."""
-        return cls(prune.epochs, prune.epochs, prune.learning_rate, train.steady, train.seed)
+    def of_fine_tuning(cls, train: Train, tuning: Prune | Quantize) -> "Schedule":
+        """All epochs of ``tuning``, without a limit of time; the rest as in training."""
+        return cls(tuning.epochs, tuning.epochs, tuning.learning_rate, train.steady, train.seed)
 
     def planned_epochs(self, done: int, seconds: float) -> int:
         """How many epochs fit into the time limit, after ``done`` of them took ``seconds``; at least ``done``."""

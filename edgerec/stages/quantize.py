@@ -1,0 +1,44 @@
+"""Pruned recommender -> fine-tuned for the quantization to come."""
+
+from pathlib import Path
+from typing import Any
+
+from converters.schemes import SCHEMES
+from edgerec.recommenders import SequenceRecommender
+from edgerec.recommenders.parts import Parts
+from edgerec.stages.prepare import Prepare
+from edgerec.stages.stage import Workspace
+from edgerec.stages.teach import Teach
+from edgerec.stages.train import ModelStage
+from edgerec.training.cluster import Workers
+from edgerec.training.hooks import AverageWeights
+from edgerec.training.quantization_aware import QuantizationAware
+from edgerec.training.schedule import Schedule
+
+
+class Quantize(ModelStage):
+    """Fine-tunes with the weights that a scheme stores. The model that is saved has these weights, in float32."""
+
+    name = "quantized"
+
+    def __init__(self, workspace: Workspace, prepared: Prepare, model: ModelStage, teach: Teach | None) -> None:
+        super().__init__(workspace, prepared, teach)
+        self.inputs = [prepared, model, *([] if teach is None else [teach])]
+        self._model = model
+
+    def settings(self) -> Any:
+        return {"quantize": self.recipe.quantize.model_dump(), "distill": self.recipe.distill.weight}
+
+    def make(self, into: Path) -> None:
+        train, quantize = self.recipe.train, self.recipe.quantize
+        storage = SCHEMES[str(quantize.scheme)].storage
+        assert storage  # the recipe has checked it
+        recommender = SequenceRecommender.load(self._model.made())  # its own copy
+        recommender.parts = Parts()  # the network is fitted alone
+        objective = self.objective(recommender)
+        hooks = [QuantizationAware(recommender, storage, {})]
+        if train.average:
+            hooks.insert(0, AverageWeights(objective.weights, train.average))
+        schedule = Schedule.of_fine_tuning(train, quantize)
+        log = self.fit(objective, schedule, hooks, "quantize", Workers.alone())
+        self.save(recommender, log, "quantize", into)
