@@ -32,14 +32,15 @@ from edgerec.training.fusion import START, _Sample, _Terms, decayed_counts, fit_
 HISTORIES = [np.array(h, np.int32) for h in ([1, 2, 3], [2, 3, 1, 4], [3], [4, 4, 2, 1, 3, 4, 1], [1, 1])]
 
 
-def some_transitions(items: int = 30, repeats: int = 0) -> Transitions:
+def some_transitions(items: int = 30, repeats: int = 0, levels: int = 16) -> Transitions:
     """Three neighbours an item, read for the last four events."""
     rng = np.random.default_rng(0)
     neighbours = np.array([[0] * 3, *(1 + rng.permutation(items)[:3] for _ in range(items))], np.int32)
-    roots = rng.integers(1, 256, neighbours.shape).astype(np.uint8)
-    roots[0] = 0
+    levels = np.sqrt(np.arange(levels, dtype=np.float32) / levels)
+    codes = rng.integers(1, len(levels), neighbours.shape).astype(np.uint8)
+    codes[0] = 0
     weights = np.array([40, 20, 10, 5], np.float32)
-    return Transitions(neighbours, roots, weights, np.linspace(9, 1, repeats, dtype=np.float32), 0.7)
+    return Transitions(neighbours, codes, levels, weights, np.linspace(9, 1, repeats, dtype=np.float32), 0.7)
 
 
 def scores_by_hand(table: Transitions, history: np.ndarray) -> np.ndarray:
@@ -47,8 +48,8 @@ def scores_by_hand(table: Transitions, history: np.ndarray) -> np.ndarray:
     sums = np.zeros(len(table.neighbours))
     for age, event in enumerate(history[::-1]):
         if age < len(table.weights):
-            for item, root in zip(table.neighbours[event], table.roots[event], strict=True):
-                sums[item] += table.weights[age] * (root / 255) ** 2
+            for item, code in zip(table.neighbours[event], table.codes[event], strict=True):
+                sums[item] += table.weights[age] * table.levels[code]
         if age < len(table.repeats):
             sums[event] += table.repeats[age]
     return table.strength * np.log(1 + sums)
@@ -58,23 +59,24 @@ def some_prior(items: int = 30) -> Prior:
     return Prior.of_counts(np.arange(items + 1.0)[::-1] ** 2, 0.3, None)
 
 
-def test_transitions_are_the_largest_windowed_counts_in_eight_bits(tmp_path: Path) -> None:
+def test_transitions_are_the_largest_windowed_counts_in_few_bits(tmp_path: Path) -> None:
     users = [[*h, 1, 2] for h in ([1, 2, 3, 4], [2, 3, 1], [4, 2, 3], [1, 3, 2, 4])]
     dataset = tiny_dataset(tmp_path, users)
     table = fit_transitions(dataset, 2, 3)
     exact = WindowedCounts.fit(dataset, neighbours=2).transitions.toarray()
     kept = np.zeros_like(exact)
-    for row, (items, roots) in enumerate(zip(table.neighbours, table.roots, strict=True)):
-        for item, root in zip(items, roots, strict=True):
-            kept[row, item] += (root / 255) ** 2
+    for row, (items, codes) in enumerate(zip(table.neighbours, table.codes, strict=True)):
+        for item, code in zip(items, codes, strict=True):
+            kept[row, item] += table.levels[code]
     assert (table.neighbours[exact.any(1)] > 0).any()
     np.testing.assert_allclose(kept, exact, atol=0.005)
     assert not kept[0].any() and not kept[:, 0].any()
 
 
 @pytest.mark.parametrize("repeats", [0, 5])
-def test_scores_are_those_of_the_formula(repeats: int) -> None:
-    table = some_transitions(4, repeats)
+@pytest.mark.parametrize("levels", [16, 256])
+def test_scores_are_those_of_the_formula(repeats: int, levels: int) -> None:
+    table = some_transitions(4, repeats, levels)
     expected = [scores_by_hand(table, history) for history in HISTORIES]
     for history, by_hand in zip(HISTORIES, expected, strict=True):
         np.testing.assert_allclose(table.scores(tf.constant(history[None]))[0], by_hand, rtol=1e-5, atol=1e-6)
@@ -93,7 +95,7 @@ def test_links_name_the_neighbours_of_the_newest_events() -> None:
     assert items.shape == (1, 4, 3)
     assert (items[0, 2:].numpy() == table.neighbours[[3, 1]]).all()
     assert not weights[0, :2].numpy().any()
-    np.testing.assert_allclose(weights[0, 3], 40 * (table.roots[1] / 255.0) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(weights[0, 3], 40 * table.levels[table.codes[1]], rtol=1e-5)
 
 
 def test_parts_are_saved_and_grow_with_the_catalogue(tmp_path: Path) -> None:
@@ -138,16 +140,18 @@ def test_a_file_has_all_parts_on_every_runtime_and_from_a_state(
 
 
 @pytest.mark.parametrize("scheme", ["float32", "float16", "int8"])
-def test_tables_have_the_bytes_of_their_entries(random_bundle: Callable[..., Path], scheme: str) -> None:
+@pytest.mark.parametrize(("levels", "entry"), [(16, 2), (256, 2 + 1)])  # one word, or row and code
+def test_tables_have_the_bytes_of_their_entries(
+    random_bundle: Callable[..., Path], scheme: str, levels: int, entry: int
+) -> None:
     """No constant is stored twice or widened, though three signatures read the transitions."""
-    path = random_bundle(items=300, scheme=scheme, parts=Parts(some_transitions(300), some_prior(300)))
+    path = random_bundle(items=300, scheme=scheme, parts=Parts(some_transitions(300, 0, levels), some_prior(300)))
     tables = [Table("transitions", (301, 3), COUNTED), Table("prior", (1, 301), COUNTED)]
     sizes = bundle_sizes(path, tables)
-    assert sizes["transitions"] == 301 * 3 * (2 + 1)  # int16 rows, uint8 roots
+    assert sizes["transitions"] == 301 * 3 * entry
     assert sizes["prior"] == 301
     without = bundle_sizes(random_bundle(items=300, scheme=scheme), [])
     assert sizes["network"] - without["network"] < 16_000  # operators and shapes of the signatures
-    assert sizes["transitions"] < 301 * 3 * 4
 
 
 def test_a_file_can_leave_the_network_out(random_bundle: Callable[..., Path]) -> None:
@@ -181,7 +185,7 @@ def test_the_reason_is_the_event_with_the_largest_transition(random_bundle: Call
     for entry in found:
         row = int(entry.item[1:])
         weights = [
-            table.weights[age] * (table.roots[event][table.neighbours[event] == row].astype(float) ** 2).sum()
+            table.weights[age] * table.levels[table.codes[event]][table.neighbours[event] == row].sum()
             for age, event in enumerate(reversed(history))
         ]
         if max(weights) > 0:
