@@ -46,7 +46,7 @@ def check_convertible(servable: Servable, scheme: str) -> None:
     Raises:
         ConversionError: the scheme refuses the model; says why.
     """
-    if reason := SCHEMES[scheme].refusal(servable):
+    if reason := SCHEMES[scheme].check(servable):
         raise ConversionError(f"{scheme}: this model cannot be converted: {reason}")
 
 

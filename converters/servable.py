@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from converters.weights import Weights
 from device_runner.contract import Outputs, Ranking, Retrieval
 from device_runner.errors import EdgeRecError, plain_reason
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 
 # Names of the TFLite types of trained weights, and of tables that were counted.
-TRAINED = ("FLOAT32", "FLOAT16", "INT8", "INT4")
+TRAINED = ("FLOAT32", "FLOAT16", "INT8", "INT4", "INT2")
 COUNTED = ("UINT8", "INT16", "INT32")
 
 
@@ -53,19 +55,32 @@ class Servable(Protocol):
     def tables(self) -> Sequence[Table]:
         """Large constants that conversion must not copy, checked after it."""
 
+    @property
+    def kernels(self) -> Mapping[str, "np.ndarray"]:
+        """Weights float32 of two axes by layer name, that of the item table being ``converters.weights.ITEM_TABLE``."""
+
     def reference(self, inputs: "np.ndarray") -> Outputs:
         """What the Keras model gives for the inputs of verification, as the contract's ``agreement`` compares it."""
 
 
-def save_model(servable: Servable, folder: Path) -> None:
-    """Write the SavedModel that every scheme is converted from.
+def save_model(servable: Servable, folder: Path, bits: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Write the SavedModel that every scheme is converted from, and which weight belongs to which layer.
+
+    Args:
+        bits: by layer name, in place of those of a scheme with few bits.
 
     Raises:
+        EdgeRecError: ``bits`` names an unknown layer.
         EdgeRecError: the disk is full, or the folder cannot be written.
     """
     import tensorflow as tf
 
     try:
+        weights = Weights.of_kernels(servable.kernels, bits)
+    except ValueError as error:
+        raise EdgeRecError(f"bits: {error}") from None
+    try:
         tf.saved_model.save(servable.module, str(folder), signatures=dict(servable.signatures))
-    except tf.errors.OpError as error:
+        weights.write(folder)
+    except (tf.errors.OpError, OSError) as error:
         raise EdgeRecError(f"{folder}: the model cannot be written: {plain_reason(error)}") from None

@@ -2,7 +2,8 @@
 
 from converters.registry import import_modules
 from converters.schemes.scheme import SCHEMES, Scheme
+from converters.storage import Storage
 
 import_modules(__name__, __path__)
 
-__all__ = ["SCHEMES", "Scheme"]
+__all__ = ["SCHEMES", "Scheme", "Storage"]

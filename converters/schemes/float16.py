@@ -18,5 +18,6 @@ SCHEMES.register(
     Scheme(
         "float16", "float16 weights", __name__, configure,
         least={"overlap@10": 0.98, "worst_overlap@10": 0.5, "kendall_tau": 0.99}, most={"score_error": 0.02},
+        stored_bits=16,
     ),
 )  # fmt: skip

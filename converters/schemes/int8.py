@@ -19,6 +19,6 @@ SCHEMES.register(
     "int8",
     Scheme(
         "int8", "int8 dynamic range, per tensor", __name__, configure,
-        least={"overlap@10": 0.8, "kendall_tau": 0.9}, most={"score_error": 0.5},
+        least={"overlap@10": 0.8, "kendall_tau": 0.9}, most={"score_error": 0.5}, stored_bits=8,
     ),
 )  # fmt: skip

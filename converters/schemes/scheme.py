@@ -7,6 +7,8 @@ from typing import Any
 
 from converters.registry import Registry
 from converters.servable import Servable
+from converters.storage import Storage, split_bytes
+from converters.weights import ITEM_TABLE, Weights
 from device_runner.backends import BACKENDS
 from device_runner.contract import FIGURES
 
@@ -27,7 +29,10 @@ class Scheme:
         title: for people.
         module: the module that registers it, which the conversion imports in a process of its own.
         configure: sets up the ``tf.lite.TFLiteConverter`` that makes the first flatbuffer.
-        steps: what is done to the flatbuffer then, in order.
+        storage: the integers that weights are then put on, with dynamic-range computing; ``None``: the converter's own
+            types stay. Either way, what no runtime reads is taken out.
+        stored_bits: of a weight of the item table, without ``storage``.
+        steps: what is done to the flatbuffer after that, in order.
         runtimes: those that can run it; verification decides whether a file claims them.
         least, most: limits of agreement with the Keras model, by figure of the contract. A file beyond them is broken,
             not merely rounded: broken combinations give zeros or noise without any error.
@@ -40,6 +45,8 @@ class Scheme:
     configure: Callable[[Any], None]
     least: Mapping[str, float]
     most: Mapping[str, float]
+    storage: Storage | None = None
+    stored_bits: int = 32
     steps: tuple[Step, ...] = ()
     runtimes: tuple[str, ...] = field(default_factory=lambda: tuple(BACKENDS))
     refusal: Callable[[Servable], str | None] = accept
@@ -48,14 +55,35 @@ class Scheme:
         if unknown := {*self.least, *self.most} - FIGURES:
             raise ValueError(f"scheme {self.name}: no contract has the figures {', '.join(sorted(unknown))}")
 
+    @property
+    def table_bits(self) -> int:
+        """Bits of a weight of the item table in the file."""
+        return self.storage.table if self.storage else self.stored_bits
+
+    def check(self, servable: Servable) -> str | None:
+        """Why the model cannot be converted by this scheme; ``None`` if it can."""
+        if self.storage and ITEM_TABLE in servable.kernels:
+            width = servable.kernels[ITEM_TABLE].shape[1]
+            if reason := split_bytes(width, self.storage.table):
+                return reason
+        return self.refusal(servable)
+
     def build(self, saved_model: Path) -> bytes:
-        """The flatbuffer, from a SavedModel with all its signatures. Needs TensorFlow."""
+        """The flatbuffer, from a SavedModel with all its signatures (see :func:`converters.servable.save_model`). Needs
+        TensorFlow.
+        """
         import tensorflow as tf
+
+        from converters.flatbuffer.quantize import quantize
+        from converters.flatbuffer.strip import strip
 
         converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # no Flex op can slip in
         self.configure(converter)
         content: bytes = converter.convert()
+        if self.storage:
+            content = quantize(content, Weights.read(saved_model), self.storage)
+        content = strip(content)
         for step in self.steps:
             content = step(content)
         return content

@@ -30,6 +30,10 @@ class Convert(Section):
         "model.item_features, and rows behind the others",
     )
 
+    bits: dict[str, Literal[2, 4, 8]] = Field(
+        {}, description="bits by layer name, such as item_table or recurrence_0, in place of those of an integer scheme"
+    )
+
     @model_validator(mode="after")
     def _each_once(self) -> "Convert":
         for name, listed in (("schemes", self.schemes), ("parts", self.parts)):

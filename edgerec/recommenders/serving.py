@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras as keras
 
 from converters.servable import COUNTED, Table
+from converters.weights import ITEM_TABLE
 from device_runner.contract import Outputs, Retrieval
 from device_runner.ranking import top_unseen
+from edgerec.recommenders.gru import GatedRecurrence
+from edgerec.recommenders.layers import Positions
 from edgerec.recommenders.recommender import SequenceRecommender
 
 # Score of an excluded row: far below any real one, finite so that float16 files stay sound in float32 arithmetic.
@@ -50,6 +54,19 @@ class ServedRecommender:
         if contract.neighbours:
             self.signatures["links"] = tf.function(self._links, [history])
 
+    @property
+    def kernels(self) -> dict[str, np.ndarray]:
+        """The table, and the kernels of all layers that have one, by layer name."""
+        if not self.recommender.parts.network:
+            return {}
+        found = {}
+        for layer in self.recommender.network.layers:
+            if isinstance(layer, keras.layers.Dense | GatedRecurrence):
+                found[layer.name] = layer.kernel.numpy()
+            elif isinstance(layer, Positions):
+                found[layer.name] = layer.table.numpy()
+        return {ITEM_TABLE: self.recommender.item_table.embeddings.numpy(), **found}
+
     def reference(self, inputs: np.ndarray) -> Outputs:
         """The Keras model's ``scores`` float32 [n, N + 1] and its ``top`` lists int32 [n, 10] without the history, for
         histories int32 [n, L], left-padded.
@@ -79,7 +96,9 @@ class ServedRecommender:
         rows = self.contract.items + 1
         # Row 0 is always excluded, also when every place of ``exclude`` is taken.
         excluded = tf.concat([tf.zeros([1], tf.int32), tf.squeeze(exclude, 0)], axis=0)
-        hits = tf.scatter_nd(tf.expand_dims(excluded, 1), tf.ones([self.contract.max_exclude + 1]), [rows])
+        # Computed, as ones would be a constant in the file.
+        marks = tf.cast(excluded >= 0, tf.float32)
+        hits = tf.scatter_nd(tf.expand_dims(excluded, 1), marks, [rows])
         allowed = tf.where(tf.expand_dims(hits, 0) > 0, tf.constant(EXCLUDED), item_scores)
         top = tf.math.top_k(allowed, self.contract.top_k)
         return {

@@ -94,8 +94,8 @@ class ExportedModel:
         """See :func:`converters.build.build`; all schemes that are out of date are converted in one process."""
         if scheme not in self._flatbuffers:
             others = [stage.scheme for stage in self.stages if not stage.is_current()]
-            wanted = dict.fromkeys([scheme, *(name for name in others if not SCHEMES[name].refusal(self.servable))])
-            save_model(self.servable, scratch / "saved_model")
+            wanted = dict.fromkeys([scheme, *(name for name in others if not SCHEMES[name].check(self.servable))])
+            save_model(self.servable, scratch / "saved_model", self.workspace.recipe.convert.bits)
             self._flatbuffers |= build(scratch / "saved_model", list(wanted), scratch)
         return self._flatbuffers[scheme]
 
