@@ -42,6 +42,16 @@ class Transitions:
         """The number of newest events that are read."""
         return max(len(self.weights), len(self.repeats))
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the tables in a file."""
+        return self.neighbours.astype(self._narrow).nbytes + self.roots.nbytes
+
+    @property
+    def _narrow(self) -> type[np.signedinteger]:
+        """The type that the rows of items are stored in."""
+        return np.int16 if len(self.neighbours) - 1 <= INT16_ROWS else np.int32
+
     def extended(self, rows: int) -> "Transitions":
         """The same with new items behind the others, which nothing leads to, so that the tables have ``rows`` rows."""
         grown = [np.pad(table, ((0, rows - len(table)), (0, 0))) for table in (self.neighbours, self.roots)]
@@ -60,8 +70,7 @@ class Transitions:
         """
         events = _newest(history, len(self.weights))
         # Cast what was looked up: a constant that is cast would be stored as wide as the result.
-        narrow = np.int16 if len(self.neighbours) - 1 <= INT16_ROWS else np.int32
-        neighbours = tf.cast(tf.gather(tf.constant(self.neighbours.astype(narrow)), events), tf.int32)
+        neighbours = tf.cast(tf.gather(tf.constant(self.neighbours.astype(self._narrow)), events), tf.int32)
         roots = tf.cast(tf.gather(tf.constant(self.roots), events), tf.float32)
         weights = (self.weights[::-1, None] / np.float32(255**2)).astype(np.float32)
         return neighbours, roots * roots * weights

@@ -10,7 +10,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edgerec.evaluation.words import change
 from edgerec.report.labels import Labels
+from edgerec.report.steps import bytes_change
 
 # Inches; 3.75 are 360 CSS pixels, about the width of a phone, so that text is shown there in its own size.
 WIDTH = 3.75
@@ -111,6 +113,32 @@ def bytes_by_part(report: dict[str, Any]) -> str:
     axes.set(xlabel="kB")
     figure.legend(loc="outside upper center", ncols=len(parts), handlelength=1, columnspacing=1)
     return _svg(figure, "Bytes of each file by part")
+
+
+@styled
+def waterfall(report: dict[str, Any]) -> str:
+    """From the float model to the file that ships: a bar a step for the bytes of the model, with what the step took
+    away (pale) or added (outlined), and what it did to NDCG@10.
+    """
+    steps = report["steps"]
+    figure, axes = _panel(0.7 + 0.62 * len(steps))
+    for row, (step, colour) in enumerate(zip(steps, COLOURS * 9, strict=False)):
+        size = step["bytes"]["total"] / 1000
+        before = steps[row - 1]["bytes"]["total"] / 1000 if row else size
+        axes.barh(row, min(size, before), color=colour, height=0.3)
+        if size < before:
+            axes.barh(row, before - size, left=size, color=colour, alpha=0.25, height=0.3)
+        elif size > before:
+            axes.barh(row, size - before, left=before, color="none", edgecolor=colour, height=0.3)
+        shrunk = f" ({bytes_change(steps[row - 1], step)})" if row else ""
+        cost = f", {change(step['ndcg_drop'], step['ndcg_drop_ci'])}" if row else ""
+        axes.annotate(
+            f"{step['name']}: {size:,.0f} kB{shrunk}\nNDCG@10 {step['ndcg@10']:.4f}{cost}", (0, row - 0.2), (2, 0),
+            ("axes fraction", "data"), "offset points", va="bottom",
+        )  # fmt: skip
+    axes.set(ylim=(len(steps) - 0.6, -0.95), yticks=[], xlabel="kB of the model, without the vocabulary")
+    axes.grid(axis="y", visible=False)
+    return _svg(figure, "Bytes and NDCG@10 of each step from the float model to the file that ships")
 
 
 @styled
