@@ -100,6 +100,33 @@ def size_against_quality(report: dict[str, Any]) -> str:
 
 
 @styled
+def sizes_tried(found: dict[str, Any]) -> str:
+    """NDCG@10 by bytes of every file that a sweep has measured, with the Pareto line, the limit of size, and the float
+    model; the chosen file has a ring and its name. ``found`` is the document of ``edgerec.sweep.outcome``.
+    """
+    figure, axes = _panel(3.1)
+    points = {entry["number"]: (entry["measured"]["bytes"] / 1000, entry["measured"]["ndcg"], entry["words"])
+              for entry in found["points"]}  # fmt: skip
+    for number, (size, ndcg, _) in points.items():
+        on_line = number in found["pareto"]
+        axes.plot(size, ndcg, "o", markersize=5 if on_line else 3, color=COLOURS[0], alpha=1 if on_line else 0.4)
+    line = [points[number] for number in found["pareto"]]
+    axes.step([p[0] for p in line], [p[1] for p in line], where="post", **GREY)
+    reference, limit = found["reference_ndcg@10"], found["limits"]["max_bytes"] / 1000
+    axes.axhline(reference, color=INK, alpha=0.6, linestyle="--", linewidth=0.8)
+    axes.axvline(limit, color=INK, alpha=0.6, linestyle=":", linewidth=0.8)
+    axes.set(xlabel="kB of the model (dotted: the limit)", ylabel="NDCG@10, validation")
+    axes.set_xlim(left=0, right=1.08 * max([limit, *(size for size, _, _ in points.values())]))
+    labels = Labels.of(axes)
+    labels.line(reference, "trained float model")
+    if found["chosen"] is not None:
+        size, ndcg, name = points[found["chosen"]]
+        axes.plot(size, ndcg, "o", markersize=10, color=COLOURS[1], markerfacecolor="none")
+        labels.point(size, ndcg, "\n".join(textwrap.wrap(name, 28)), COLOURS[1])
+    return _svg(figure, "Bytes against validation NDCG@10 of every file that the sweep has measured")
+
+
+@styled
 def bytes_by_part(report: dict[str, Any]) -> str:
     """Where each file's bytes are."""
     files = _files(report)
