@@ -1,5 +1,7 @@
 """Does the ranking survive compression: figures, verdict, and a gate that stops what is broken."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,18 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import architecture, tiny_dataset
 
+from converters.bundle_writer import bundle_bytes
+from device_runner import Bundle, Recommender
 from edgerec import gate
 from edgerec.data.dataset import Dataset
 from edgerec.errors import GateError
+from edgerec.evaluation.device import evaluate_bundle
 from edgerec.evaluation.fidelity import conclude, fidelity, worst_tier
 from edgerec.evaluation.rank_overlap import rank_biased_overlap, rank_biased_overlaps
 from edgerec.evaluation.ranking import Evaluation, evaluate
 from edgerec.evaluation.slices import by_slice
+from edgerec.pipeline import Run
 from edgerec.recipe.gate import Gate
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.parts import Parts
 from edgerec.recommenders.prior import Prior
 from edgerec.recommenders.transitions import fit_transitions
+from edgerec.stages.measure import Measure, fidelity_conclusions
 from edgerec.stages.steps import float_bytes
 
 LISTS = st.lists(st.integers(1, 12), unique=True, max_size=10)
@@ -155,9 +162,9 @@ def quantized(table: np.ndarray, bits: int) -> np.ndarray:
 
 
 def with_a_zero_scale(table: np.ndarray) -> np.ndarray:
-    """The scale of a third of the rows, the rarest, is 0."""
+    """The scale of twenty rows, the most popular items, is 0."""
     broken = quantized(table, 8)
-    broken[41:] = 0
+    broken[1:21] = 0
     return broken
 
 
@@ -205,6 +212,41 @@ def test_the_gate_stops_broken_conversions_and_names_figure_value_and_limit(
         gate.check({"gate": judged})
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", BROKEN)
+def test_the_gate_stops_a_file_whose_item_table_was_broken_by_its_conversion(
+    small_run: Run, tmp_path: Path, fault: str
+) -> None:
+    """The float32 file with other weights in place of the item table, measured on the device runtime as every file."""
+    path, dataset = small_run.bundles["float32"], small_run.dataset
+    table = small_run.stages.pruned.recommender.folded().item_table.embeddings.numpy()
+    bundle = Bundle.read(path)
+    content = path.read_bytes()[: bundle.manifest["flatbuffer_bytes"]]
+    assert content.count(table.tobytes()) == 1
+    scaled = table / np.abs(table).max()
+    content = content.replace(table.tobytes(), (BROKEN[fault](scaled) * np.abs(table).max()).astype("<f4").tobytes())
+    facts = {"dataset": bundle.manifest["dataset"]}
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(
+        bundle_bytes(content, bundle.name, "int8", bundle.contract, bundle.items[1:], bundle.titles[1:], facts=facts)
+    )
+    targets = dataset.targets("test")
+    evaluation = evaluate_bundle(Recommender.load(broken, "litert"), targets, dataset)
+    reference = Evaluation.load(small_run.trained, dataset.items)
+    variant = {
+        "name": "int8",
+        "fidelity": fidelity(reference, evaluation),
+        "slices": by_slice(evaluation, targets, dataset, reference),
+        "bytes": {"total": 1},
+        "latency_ms": {"p95": 1.0},
+    }
+    limits = Gate(non_inferiority_margin=0.05, min_overlap=0.8, min_rbo=0.8)
+    with pytest.raises(GateError) as stopped:
+        gate.check({"gate": gate.judge(limits, variant, None)})
+    for limit in ("non_inferiority_margin", "min_overlap", "min_rbo"):
+        assert re.search(LIMITS[limit][1].replace("0.900", "0.800"), str(stopped.value))
+
+
 def test_a_loss_that_may_be_chance_passes_the_mean_but_not_the_margin(walks: Dataset) -> None:
     variant = {
         "name": "int8", "fidelity": figures(0.03, -0.01, 0.08), "slices": {}, "bytes": {"total": 1},
@@ -230,3 +272,48 @@ def test_the_float_bytes_of_a_model_are_those_of_its_weights_and_tables(tmp_path
     with_parts = float_bytes(recommender, everything)
     assert with_parts == {**sizes, "transitions": 4 * 2 * 3, "prior": 4}
     assert set(float_bytes(recommender, ["transitions"])) == {"transitions"}
+
+
+def test_the_report_tells_of_every_model_and_file_how_closely_it_follows_its_references(
+    small_run: Run, tmp_path: Path
+) -> None:
+    figures = small_run.stages.measured.document()
+    for variant in figures["variants"]:
+        assert 0 <= variant["fidelity"]["rbo@10"] <= 1
+        for rows in variant["slices"].values():
+            assert all({"overlap@10", "rbo@10", "ndcg_drop"} <= set(row) for row in rows)
+    assert figures["variants"][0]["fidelity"]["rbo@10"] == pytest.approx(1)
+    (kept,) = fidelity_conclusions(figures, 0.05)
+    assert (kept["model"], kept["reference"], kept["margin"]) == ("int8", "keras", 0.05)
+    assert small_run.report["fidelity"] == [kept]
+    assert "teacher_fidelity" not in figures["variants"][0]
+
+    steps = figures["steps"]
+    assert [step["name"] for step in steps] == ["trained", "pruned", "int8"]
+    by_name = {variant["name"]: variant for variant in figures["variants"]}
+    for step, name in zip(steps, ("keras", "keras-pruned", "int8"), strict=True):
+        assert step["ndcg@10"] == by_name[name]["quality"]["ndcg@10"]
+    assert steps[1]["ndcg_drop"] == by_name["keras-pruned"]["fidelity"]["ndcg_drop"]
+    sizes = by_name["int8"]["bytes"]
+    assert steps[2]["bytes"]["total"] == sizes["total"] - sizes["vocabulary"]
+    # A float32 file has the operators beside the weights, and little else.
+    shipped = by_name["float32"]["bytes"]
+    for part in ("item_table", "transitions"):
+        assert steps[1]["bytes"][part] == pytest.approx(shipped[part], rel=0.02)
+    assert 0.2 < steps[1]["bytes"]["network"] / shipped["network"] < 1
+
+
+def test_a_teacher_is_a_second_reference(small_run: Run, tmp_path: Path) -> None:
+    """Here the float32 file plays the teacher; only its evaluation counts."""
+    teacher = small_run.bundles["float32"].parent
+    own = small_run.stages.measured
+    taught = Measure(own.workspace, small_run.stages.prepared, own.models, small_run.stages.bundles, teacher)
+    assert taught.key != own.key
+    taught.make(tmp_path)
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    followed = {variant["name"]: variant["teacher_fidelity"] for variant in figures["variants"]}
+    assert followed["float32"]["overlap@10"] == 1 and followed["float32"]["ndcg_drop"] == 0
+    assert followed["int8"]["rbo@10"] < 1
+    first, second = fidelity_conclusions(figures, 0.05)
+    assert (first["reference"], second["reference"]) == ("keras", "the teacher")
+    assert "the teacher" in second["sentence"]

@@ -26,6 +26,8 @@ from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.steps import float_bytes, step
 from edgerec.stages.train import NETWORK, ModelStage
 
+# Raised when the figures get new entries, so that a run that was measured before is measured again.
+ENTRIES = 2
 # The trained network without the other parts of the score.
 ALONE = "keras-network-alone"
 
@@ -52,10 +54,14 @@ class Measure(Stage):
     ) -> None:
         super().__init__(workspace)
         self.inputs = [prepared, *models, *bundles]
-        self._prepared, self._models, self._bundles, self._teacher = prepared, models, bundles, teacher
+        self._prepared, self.models, self._bundles, self._teacher = prepared, models, bundles, teacher
 
     def settings(self) -> Any:
-        settings = {"edgerec": device_runner.__version__, "report": self.recipe.report.model_dump()}
+        settings = {
+            "edgerec": device_runner.__version__,
+            "entries": ENTRIES,
+            "report": self.recipe.report.model_dump(),
+        }
         return settings if self._teacher is None else {**settings, "teacher": stamp_of(self._teacher)}
 
     def document(self) -> dict[str, Any]:
@@ -78,7 +84,7 @@ class Measure(Stage):
                 "exclude_seen": dataset.exclude_seen,
             },
             "model": self.recipe.model.model_dump(),
-            "training": {stage.name: stage.log() for stage in self._models},
+            "training": {stage.name: stage.log() for stage in self.models},
             "baselines": [
                 {"name": name, **self._quality(evaluation, targets, None)} for name, evaluation in baselines.items()
             ],
@@ -91,13 +97,13 @@ class Measure(Stage):
 
     def _variants(self, targets: Targets) -> list[dict[str, Any]]:
         items = self._prepared.dataset.items
-        reference = Evaluation.load(self._models[0].folder, items)
+        reference = Evaluation.load(self.models[0].folder, items)
         teacher = None if self._teacher is None else Evaluation.load(self._teacher, items)
         histories = self._histories(targets)
-        known = [(stage.folder, _keras_variant(_keras_name(stage), stage)) for stage in self._models]
-        alone = self._models[0].folder / NETWORK
+        known = [(stage.folder, _keras_variant(_keras_name(stage), stage)) for stage in self.models]
+        alone = self.models[0].folder / NETWORK
         if alone.is_dir():
-            known.insert(1, (alone, _keras_variant(ALONE, self._models[0])))
+            known.insert(1, (alone, _keras_variant(ALONE, self.models[0])))
         known += [(stage.folder, self._bundle_variant(stage, histories)) for stage in self._bundles]
         variants = []
         for folder, variant in known:
@@ -113,7 +119,7 @@ class Measure(Stage):
     def _steps(self) -> list[dict[str, Any]]:
         """From the trained model to the file that ships, each step against the one before."""
         items, parts = self._prepared.dataset.items, self.recipe.convert.parts
-        made = [(stage.name, stage.folder, float_bytes(stage.recommender, parts)) for stage in self._models]
+        made = [(stage.name, stage.folder, float_bytes(stage.recommender, parts)) for stage in self.models]
         shipped = self._bundles[-1]
         sizes = json.loads((shipped.folder / "measured.json").read_text())["bytes"]
         left_out = ("total", "compressed", "vocabulary")
