@@ -58,8 +58,8 @@ def require_chosen(found: dict[str, Any]) -> None:
     smallest = min(found["points"], key=lambda entry: entry["measured"]["bytes"])
     raise GateError(
         f"none of {len(found['points'])} files keeps the limits; the smallest, {smallest['words']}, has "
-        f"{smallest['measured']['bytes'] / 1000:,.1f} kB (limit {limits.max_bytes / 1000:,.1f}) and NDCG@10 "
-        f"{change(smallest['measured']['drop'])}: run again with more --trials, or with other limits"
+        f"{smallest['measured']['bytes'] / 1000:,.1f} kB (limit {limits.max_bytes / 1000:,.1f}), with a change of "
+        f"NDCG@10 of {change(smallest['measured']['drop'])}: run again with more --trials, or with other limits"
     )
 
 

@@ -25,7 +25,7 @@ from edgerec.sweep.space import Drawn, words
 
 # The share of the epochs of the first rung.
 FIRST_RUNG = 0.34
-# Points that are drawn at random before the sampler learns from them.
+# Points that are drawn at random, after the first ones, before the sampler learns from them all.
 STARTUP = 8
 
 Measure = Callable[[Drawn, float], Measured]
@@ -69,7 +69,8 @@ class Search:
             raise EdgeRecError(f"{storage}: cannot be used ({reason}); remove it to search anew") from None
         # Another seed after an interruption, as the same would draw the same points again.
         again = seed + len(self._study.trials)
-        self._study.sampler = optuna.samplers.TPESampler(seed=again, n_startup_trials=STARTUP, multivariate=True)
+        startup = len(first) + STARTUP
+        self._study.sampler = optuna.samplers.TPESampler(seed=again, n_startup_trials=startup, multivariate=True)
         for drawn in first:
             self._study.enqueue_trial(drawn, skip_if_exists=True)
 
