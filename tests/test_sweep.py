@@ -181,14 +181,28 @@ def test_a_search_that_was_killed_goes_on_and_tries_again_what_it_was_at(tmp_pat
     assert model.asked == []
 
 
+def test_with_a_looser_limit_a_point_that_was_too_large_is_fine_tuned_to_the_end(tmp_path: Path) -> None:
+    model = Model()
+    (first,) = search(tmp_path, model, limit=80).run(1)
+    assert first.effort == FIRST_RUNG
+    again = search(tmp_path, model, limit=120)
+    again._study.enqueue_trial(first.drawn)
+    assert again.run(2)[1].effort == 1
+    assert model.asked == [(first.drawn, FIRST_RUNG), (first.drawn, 1.0)]
+
+
 def test_a_point_that_cannot_be_made_counts_as_tried_and_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    asked = []
+
     def refuse(drawn: dict[str, Any], effort: float) -> Measured:
+        asked.append(json.dumps(drawn))
         raise EdgeRecError("other: this model cannot be converted: too wide")
 
-    assert search(tmp_path, refuse).run(2) == []
-    assert capsys.readouterr().err.count("this model cannot be converted: too wide") == 2
+    assert search(tmp_path, refuse).run(20) == []
+    assert capsys.readouterr().err.count("this model cannot be converted: too wide") == 20
+    assert len(asked) == len(set(asked)) <= 8  # no point is made twice
     with pytest.raises(GateError, match="no file could be made"):
         require_chosen(outcome([], Limits(80), 0.2))
 

@@ -4,6 +4,7 @@ import io
 import re
 import textwrap
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -122,6 +123,10 @@ def sizes_tried(found: dict[str, Any]) -> str:
     if found["chosen"] is not None:
         size, ndcg, name = points[found["chosen"]]
         axes.plot(size, ndcg, "o", markersize=10, color=COLOURS[1], markerfacecolor="none")
+        for x, y, _ in points.values():
+            labels.avoid(x, x, y, 3)
+        for (left, y, _), (right, _, _) in pairwise(line):
+            labels.avoid(left, right, y, 1)
         labels.point(size, ndcg, "\n".join(textwrap.wrap(name, 28)), COLOURS[1])
     return _svg(figure, "Bytes against validation NDCG@10 of every file that the sweep has measured")
 

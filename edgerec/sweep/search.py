@@ -85,8 +85,8 @@ class Search:
         An interrupted trial is tried again first. A point that cannot be made (a scheme refuses the model, say) counts
         as tried.
         """
-        began, before = time.monotonic(), self._tried()
-        while (tried := self._tried()) < trials:
+        began, before = time.monotonic(), len(self._tried())
+        while (tried := len(self._tried())) < trials:
             if minutes is not None and time.monotonic() - began >= 60 * minutes:
                 self._progress.say(f"{minutes:g} minutes are over; run again to go on")
                 break
@@ -125,12 +125,13 @@ class Search:
         """The figures of a point at the last rung that it gets to, the share of epochs there, and those of the first
         rung.
         """
-        same = [trial for trial in self._complete() if trial.params == drawn]
-        if same:
-            known = same[-1].user_attrs
-            return _measured(known["measured"]), known["effort"], _measured(known["first"])
-        others = [_measured(trial.user_attrs["first"]) for trial in self._complete()]
-        first = self._measure(drawn, FIRST_RUNG)
+        known = [trial.user_attrs for trial in self._tried() if trial.params == drawn]
+        if known and "refused" in known[-1]:
+            raise EdgeRecError(known[-1]["refused"])
+        if known and known[-1]["effort"] == 1:
+            return _measured(known[-1]["measured"]), 1.0, _measured(known[-1]["first"])
+        others = [_measured(trial.user_attrs["first"]) for trial in self._complete() if trial.params != drawn]
+        first = _measured(known[-1]["first"]) if known else self._measure(drawn, FIRST_RUNG)
         # More epochs make no file smaller.
         if first.bytes > self._limits.max_bytes or not is_promising(first, others):
             return first, FIRST_RUNG, first
@@ -139,9 +140,10 @@ class Search:
     def _complete(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
-    def _tried(self) -> int:
-        failed = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return len(self._complete()) + sum("refused" in trial.user_attrs for trial in failed)
+    def _tried(self) -> list[FrozenTrial]:
+        """The trials that count: what was interrupted does not."""
+        ended = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+        return [trial for trial in ended if trial.state == TrialState.COMPLETE or "refused" in trial.user_attrs]
 
     def _resume(self) -> None:
         """Queue what a killed process was trying."""
