@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgerec.errors import GateError
+from edgerec.evaluation.fidelity import worst_tier
 from edgerec.evaluation.words import NOT_MEASURABLE
 from edgerec.recipe.gate import Gate
 
@@ -16,9 +17,15 @@ def judge(gate: Gate, variant: Mapping[str, Any], gain: float | None) -> dict[st
         gain: its relative gain in NDCG@10 over the best baseline; ``None`` if not measurable.
     """
     fidelity = variant["fidelity"]
+    _, bound = fidelity.get("ndcg_drop_ci") or (None, None)
+    worst = worst_tier(variant.get("slices", {}))
+    tier, tier_drop = (worst["name"], worst["ndcg_drop"]) if worst else ("every tier", None)
     checks = [
         ("loss of NDCG@10", fidelity["ndcg_drop"], gate.max_ndcg_drop, "above", "{:.2%}"),
+        ("95 % bound of the loss of NDCG@10", bound, gate.non_inferiority_margin, "above", "{:.2%}"),
+        (f"loss of NDCG@10 in {tier}", tier_drop, gate.max_tier_ndcg_drop, "above", "{:.2%}"),
         ("top-10 overlap with Keras", fidelity["overlap@10"], gate.min_overlap, "below", "{:.3f}"),
+        ("rank-biased overlap with Keras", fidelity.get("rbo@10"), gate.min_rbo, "below", "{:.3f}"),
         ("gain in NDCG@10 over the best baseline", gain, gate.min_gain_over_baselines, "below", "{:+.2%}"),
         ("size", variant["bytes"]["total"], gate.max_bytes, "above", "{:,} bytes"),
         ("p95 latency", variant["latency_ms"]["p95"], gate.max_p95_ms, "above", "{:.3f} ms"),

@@ -14,12 +14,13 @@ import device_runner
 from edgerec import gate
 from edgerec.artifact import stamp_of, sweep, write_file
 from edgerec.data.dataset import Dataset
+from edgerec.evaluation.comparison import MARGIN
 from edgerec.progress import Progress
 from edgerec.recipe import Recipe, dump_recipe
 from edgerec.recipe.distill import OWN
 from edgerec.report.build import PAGES, render_plots, write_report
 from edgerec.stages.convert import Convert, ExportedModel
-from edgerec.stages.measure import Measure
+from edgerec.stages.measure import Measure, fidelity_conclusions
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.prune import Prune
@@ -117,7 +118,8 @@ class Run:
             stage.made()
         figures = self.stages.measured.document()
         judged = gate.judge(self.recipe.gate, figures["variants"][-1], figures["verdict"]["gain"])
-        report = {"schema": 1, "version": device_runner.__version__, **figures, "gate": judged}
+        kept = fidelity_conclusions(figures, self.recipe.gate.non_inferiority_margin or MARGIN)
+        report = {"schema": 1, "version": device_runner.__version__, **figures, "fidelity": kept, "gate": judged}
         if self._is_written(report):
             self.progress.say("everything is up to date")
         else:

@@ -47,6 +47,21 @@ def sample_report() -> dict[str, Any]:
             {"name": "markov", "quality": _quality(0.099), "lists": {}, "slices": _slices(0.099)},
         ],
         "variants": variants,
+        "steps": [
+            _step("trained", {"item_table": 24_000, "network": 16_000}, 0.100, None),
+            _step("pruned", {"item_table": 24_000, "network": 8_000}, 0.098, 0.02),
+            _step("int8", {"item_table": 6_000, "network": 3_000}, 0.102, -0.04),
+        ],
+        "fidelity": [
+            {
+                "model": "int8",
+                "reference": "keras",
+                "margin": 0.05,
+                "verdict": "non-inferior",
+                "sentence": "int8 ranks as well as keras, within the margin of 5.0 %.",
+                "payers": "No popularity tier pays.",
+            }
+        ],
         "verdict": {
             "model": "int8",
             "baseline": "markov",
@@ -83,6 +98,8 @@ def _slices(ndcg: float, drop: float | None = None) -> dict[str, list[dict[str, 
             "hr@10_ci": [1.8 * ndcg, 2.2 * ndcg],
             "ndcg_drop": drop,
             "ndcg_drop_ci": ends,
+            "overlap@10": 0.9,
+            "rbo@10": 0.91,
         }
 
     return {"popularity": [row("head", 1100, drop), row("cold", 100, None)], "history": [row("<=20", 1200, drop)]}
@@ -93,7 +110,7 @@ def _variant(name: str, ndcg: float, drop: float) -> dict[str, Any]:
         "name": name,
         "file": None,
         "scheme": "keras",
-        "fidelity": {"overlap@10": 0.9, "ndcg_drop": drop, "ndcg_drop_ci": [drop - 0.01, drop + 0.01]},
+        "fidelity": {"overlap@10": 0.9, "rbo@10": 0.91, "ndcg_drop": drop, "ndcg_drop_ci": [drop - 0.01, drop + 0.01]},
         "quality": _quality(ndcg),
         "lists": {},
         "slices": _slices(ndcg, drop),
@@ -132,6 +149,17 @@ def _file(scheme: str, ndcg: float, drop: float) -> dict[str, Any]:
             for name, version in (("litert", "2.3.0"), ("tflite-runtime", "2.14.0"))
         },
         "verified_histories": 100,
+    }
+
+
+def _step(name: str, sizes: dict[str, int], ndcg: float, drop: float | None) -> dict[str, Any]:
+    ends = None if drop is None else [drop - 0.01, drop + 0.01]
+    return {
+        "name": name,
+        "bytes": {"total": sum(sizes.values()), **sizes},
+        "ndcg@10": ndcg,
+        "ndcg_drop": drop,
+        "ndcg_drop_ci": ends,
     }
 
 

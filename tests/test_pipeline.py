@@ -43,7 +43,7 @@ def test_the_report_holds_what_its_schema_promises(small_run: Run) -> None:
         assert {"popularity_lift", "novelty", "diversity"} == set(variant["lists"])
         for rows in variant["slices"].values():
             assert sum(row["targets"] for row in rows) == report["dataset"]["test_targets"]
-        assert {"overlap@10", "ndcg_drop", "ndcg_drop_ci"} <= set(variant["fidelity"])
+        assert {"overlap@10", "rbo@10", "ndcg_drop", "ndcg_drop_ci"} <= set(variant["fidelity"])
         if variant["file"]:
             parts = {"total", "item_table", "network", "transitions", "vocabulary", "compressed"}
             assert parts == set(variant["bytes"]) - {"prior"}  # validation decides whether there is one
@@ -205,7 +205,7 @@ def test_a_model_that_does_not_beat_the_baselines_can_stop_the_build(
 
 def test_the_page_is_self_contained(small_run: Run) -> None:
     page = (small_run.folder / "report.html").read_text()
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
     for outside in ('src="', "url(http", "<link", "<script", 'href="http'):
         assert outside not in page
     for variant in report_of(small_run)["variants"]:

@@ -12,10 +12,11 @@ from sample_report import sample_report
 
 from edgerec.evaluation.words import WHY_NOT_MEASURABLE
 from edgerec.report.build import PAGES, render_card, render_curves, render_html, stage_summary, write_report
-from edgerec.report.plots import CURVES, bytes_by_part, latency, learning_curves, size_against_quality
+from edgerec.report.plots import CURVES, bytes_by_part, latency, learning_curves, size_against_quality, waterfall
+from edgerec.report.steps import step_sentences
 from edgerec.report.terminal import print_report
 
-PLOTS = (size_against_quality, bytes_by_part, latency, learning_curves)
+PLOTS = (size_against_quality, bytes_by_part, latency, learning_curves, waterfall)
 # Elements without an end tag, and what makes a page load something.
 VOID = {"meta", "br"}
 LOADING = {"script", "link", "img", "iframe", "object", "embed"}
@@ -258,5 +259,63 @@ def test_the_rows_of_the_tables_of_the_card_have_as_many_cells_as_the_heading(re
     for split in ("leave-one-out", "last-basket"):
         report["dataset"]["split"] = split
         rows = [line for line in render_card(report).splitlines() if line.startswith("|")]
-        assert len(rows) == 2 + len(report["baselines"]) + len(report["variants"])
-        assert len({row.count("|") for row in rows}) == 1
+        variants = 2 + len(report["baselines"]) + len(report["variants"])
+        assert len(rows) == variants + 2 + len(report["steps"])
+        for table in (rows[:variants], rows[variants:]):
+            assert len({row.count("|") for row in table}) == 1
+
+
+def test_the_way_from_float_to_the_file_is_told_step_by_step(
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in everywhere(report, capsys):
+        assert "pruned took 20.0 % of the bytes for -2.0 % [-3.0 %, -1.0 %] NDCG@10." in text
+        assert "int8 took 71.9 % of the bytes for +4.0 % [+3.0 %, +5.0 %] NDCG@10." in text
+        assert "40.0 kB became 9.0 kB, 4.4 times less, for +2.0 % NDCG@10" in text
+    card = render_card(report)
+    assert "| pruned | 32.0 | -20.0 % | 0.0980 | -2.0 % [-3.0 %, -1.0 %] |" in card
+    svg = waterfall(report)
+    assert svg.replace(" %", "\u00a0%") in render_html(report)
+    for text in ("trained: 40 kB", "pruned: 32 kB (-20.0 %)", "NDCG@10 0.1020, +4.0 % [+3.0 %, +5.0 %]"):
+        assert text in svg
+
+
+def test_any_number_of_steps_makes_a_waterfall(report: dict[str, Any]) -> None:
+    first, pruned, shipped = report["steps"]
+    report["steps"] = [first, shipped]
+    assert "pruned" not in waterfall(report)
+    assert not any(sentence.startswith("Together") for sentence in step_sentences(report["steps"]))
+    larger = {**pruned, "name": "quantized", "bytes": {"total": 64_000, "network": 64_000}}
+    report["steps"] = [first, pruned, larger, {**larger, "name": "int8"}]
+    sentences = step_sentences(report["steps"])
+    assert sentences[1].startswith("quantized added 100.0 % to the bytes")
+    assert sentences[2].startswith("int8 left the bytes as they were")
+    assert waterfall(report).count("NDCG@10 0.") == 4
+
+
+def test_a_report_of_an_older_version_without_steps_is_shown_too(
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    del report["steps"], report["fidelity"]
+    assert all("of the bytes for" not in text for text in everywhere(report, capsys))
+
+
+def test_whether_the_ranking_survived_is_told_in_the_terminal_the_page_and_the_card(
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (conclusion,) = report["fidelity"]
+    for text in everywhere(report, capsys):
+        assert f"{conclusion['sentence']} {conclusion['payers']}" in text
+    assert 'class="verdict good">int8 ranks as well' in render_html(report)
+    conclusion["verdict"] = "inferior"
+    assert 'class="verdict bad">int8 ranks as well' in render_html(report)
+
+
+def test_a_stage_tells_its_parameters_and_how_far_it_over_fits(report: dict[str, Any]) -> None:
+    trained = report["training"]["trained"]
+    trained["parameters"] = {"total": 12_000, "nonzero": 12_000}
+    trained["gap"] = {"train_ndcg@10": 0.3, "validation_ndcg@10": 0.2}
+    summary = stage_summary("trained", trained)
+    assert summary.endswith("12,000 parameters, NDCG@10 0.3000 on training events and 0.2000 on validation")
+    trained["parameters"]["nonzero"] = 9_000
+    assert "12,000 parameters (9,000 of them not zero)" in stage_summary("trained", trained)

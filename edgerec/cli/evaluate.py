@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--margin",
     type=click.FloatRange(min=0),
-    default=0.01,
+    default=0.05,
     show_default=True,
     help="Relative loss of NDCG@10 up to which MODEL is non-inferior to the reference.",
 )
@@ -115,7 +115,8 @@ def _show_evaluation(document: dict[str, Any]) -> None:
         click.echo(
             f"\nagainst {document['against']['model']} (ndcg@10 {document['against']['quality']['ndcg@10']:.4f}): "
             f"change {change(found['ndcg_drop'], found['ndcg_drop_ci'])}, better for {found['better']:.1%} and worse "
-            f"for {found['worse']:.1%} of the targets, overlap@10 {found['overlap@10']:.3f}\n"
+            f"for {found['worse']:.1%} of the targets, overlap@10 {found['overlap@10']:.3f}, "
+            f"rank-biased overlap {found['rbo@10']:.3f}\n"
             f"{found['verdict']} at a margin of {found['margin']:.2%}"
         )
 

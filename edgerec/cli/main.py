@@ -15,6 +15,7 @@ from edgerec.cli.init import init
 from edgerec.cli.recommend import recommend
 from edgerec.cli.run import report, run
 from edgerec.cli.stages import convert, prune, quantize, train
+from edgerec.cli.sweep import sweep
 
 
 @click.group(cls=Group, context_settings=CONTEXT)
@@ -23,5 +24,8 @@ def main() -> None:
     """Train, prune, quantize and ship a recommender that runs on the device."""
 
 
-for command in (init, run, report, data, train, prune, quantize, convert, bench, ensemble, evaluate, compare, recommend):
+COMMANDS = (
+    init, run, report, data, train, prune, quantize, convert, sweep, bench, ensemble, evaluate, compare, recommend,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

@@ -1,5 +1,6 @@
 """Whether one scorer may replace another: a paired comparison with a non-inferiority verdict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,9 +8,11 @@ import numpy as np
 
 from device_runner.ranking import overlap
 from edgerec.errors import DataError
+from edgerec.evaluation.rank_overlap import rank_biased_overlap
 from edgerec.evaluation.ranking import Evaluation, ndcg_drop
 
-MARGIN = 0.01
+# Relative loss of NDCG@10 that counts as none, unless the user names another.
+MARGIN = 0.05
 Verdict = Literal["non-inferior", "inferior", "undecided"]
 
 
@@ -26,6 +29,7 @@ class Comparison:
             else ``undecided``: more targets are needed to tell.
         better, same, worse: share of the users whose NDCG@10 rose, stayed, fell.
         overlap: mean share of the top-10 that both show.
+        rbo: mean rank-biased overlap of the top-10 (see ``rank_biased_overlaps``).
     """
 
     ndcg_drop: float | None
@@ -36,6 +40,7 @@ class Comparison:
     same: float
     worse: float
     overlap: float
+    rbo: float
 
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
@@ -48,6 +53,7 @@ class Comparison:
             "same": self.same,
             "worse": self.worse,
             "overlap@10": self.overlap,
+            "rbo@10": self.rbo,
         }
 
 
@@ -64,11 +70,12 @@ def compare(reference: Evaluation, other: Evaluation, margin: float = MARGIN) ->
         ndcg_drop=drop,
         ndcg_drop_ci=ends,
         margin=margin,
-        verdict=_verdict(reference, ends, margin),
+        verdict=verdict_at(ends, len(reference.ranks), margin),
         better=float((change > 0).mean()),
         same=float((change == 0).mean()),
         worse=float((change < 0).mean()),
         overlap=overlap(reference.top, other.top),
+        rbo=rank_biased_overlap(reference.top, other.top),
     )
 
 
@@ -89,9 +96,10 @@ def check_comparable(reference: Evaluation, other: Evaluation) -> None:
         raise DataError("there are no targets to compare on")
 
 
-def _verdict(reference: Evaluation, ends: tuple[float, float] | None, margin: float) -> Verdict:
+def verdict_at(ends: Sequence[float] | None, targets: int, margin: float) -> Verdict:
+    """What a 95 % interval of the relative loss over ``targets`` users says about ``margin`` (see ``Comparison``)."""
     # One target has no interval.
-    if ends is None or len(reference.ranks) < 2:
+    if ends is None or targets < 2:
         return "undecided"
     if ends[1] < margin:
         return "non-inferior"

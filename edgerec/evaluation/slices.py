@@ -6,7 +6,8 @@ import numpy as np
 
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.evaluation import bootstrap
-from edgerec.evaluation.ranking import Evaluation, drop_figures
+from edgerec.evaluation.fidelity import fidelity
+from edgerec.evaluation.ranking import Evaluation
 
 # Head: the most popular items, which together have half of the training interactions; torso: the next, up to four
 # fifths; tail: the rest.
@@ -56,8 +57,9 @@ def by_slice(
     nothing.
 
     Args:
-        reference: if given, each slice also gets ``ndcg_drop`` and ``ndcg_drop_ci``, the relative loss of NDCG@10
-            against it, user by user; ``None`` where the reference has hits for fewer than ``MIN_HITS`` users.
+        reference: if given, each slice also gets ``overlap@10`` and ``rbo@10`` of the lists with its lists, and
+            ``ndcg_drop`` and ``ndcg_drop_ci``, the relative loss of NDCG@10 against it, user by user; the loss is
+            ``None`` where the reference has hits for fewer than ``MIN_HITS`` users.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for kind, slices in members(targets, dataset).items():
@@ -71,12 +73,13 @@ def by_slice(
                 row[figure] = float(figures[place].mean())
                 row[f"{figure}_ci"] = [float(low[place]), float(high[place])]
             if reference is not None:
-                row |= _loss(reference.subset(inside), part)
+                row |= _against(reference.subset(inside), part)
             found[kind].append(row)
     return found
 
 
-def _loss(reference: Evaluation, part: Evaluation) -> dict[str, Any]:
+def _against(reference: Evaluation, part: Evaluation) -> dict[str, Any]:
+    found = fidelity(reference, part)
     if reference.hits(10).sum() < MIN_HITS:
-        return {"ndcg_drop": None, "ndcg_drop_ci": None}
-    return drop_figures(reference, part)
+        found |= {"ndcg_drop": None, "ndcg_drop_ci": None}
+    return found

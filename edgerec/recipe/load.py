@@ -4,7 +4,7 @@ import copy
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -45,7 +45,7 @@ def read_document(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: not TOML: {error}") from None
     except RecursionError:
         raise RecipeError(f"{path}: not a recipe: its values are nested too deeply") from None
-    _anchor_paths(document, path.parent)
+    map_paths(document, lambda name: str(path.parent / name))
     return document
 
 
@@ -72,14 +72,15 @@ def dump_recipe(recipe: Recipe) -> str:
     return recipe.model_dump_json(indent=2)
 
 
-def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
+def map_paths(document: dict[str, Any], change: Callable[[str], str]) -> None:
+    """Replace every path of a document, in place."""
     data = document.get("data")
     tables = (data, data.get("items"), data.get("users")) if isinstance(data, dict) else ()
     files = [(document.get("convert"), key) for key in ("new_items", "prior")]
     places = [*((table, "path") for table in tables), *files]
     for table, key in places:
         if isinstance(table, dict) and isinstance(table.get(key), str) and not is_uri(table[key]):
-            table[key] = str(folder / table[key])
+            table[key] = change(table[key])
 
 
 def _parse_override(override: str) -> tuple[list[str], Any]:

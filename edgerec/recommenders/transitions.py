@@ -46,6 +46,21 @@ class Transitions:
         """The number of newest events that are read."""
         return max(len(self.weights), len(self.repeats))
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the tables in a file."""
+        return self.neighbours.astype(self._narrow).nbytes + (0 if self._packed else self.codes.nbytes)
+
+    @property
+    def _packed(self) -> bool:
+        """Whether row and code of an entry share 16 bits."""
+        return len(self.levels) <= PACKED_LEVELS and len(self.neighbours) - 1 <= PACKED_ROWS
+
+    @property
+    def _narrow(self) -> type[np.signedinteger]:
+        """The type that the rows of items are stored in."""
+        return np.int16 if len(self.neighbours) - 1 <= INT16_ROWS else np.int32
+
     def extended(self, rows: int) -> "Transitions":
         """The same with new items behind the others, which nothing leads to, so that the tables have ``rows`` rows."""
         grown = [np.pad(table, ((0, rows - len(table)), (0, 0))) for table in (self.neighbours, self.codes)]
@@ -68,14 +83,13 @@ class Transitions:
     def _entries(self, events: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Neighbours and codes int32 [B, R, k] of ``events`` int32 [B, R]."""
         # Cast what was looked up: a constant that is cast would be stored as wide as the result.
-        if len(self.levels) <= PACKED_LEVELS and len(self.neighbours) - 1 <= PACKED_ROWS:
+        if self._packed:
             # Codes of 8 to 15 make the word negative, and division by 4,096 rounds down.
             words = (self.neighbours + (PACKED_ROWS + 1) * self.codes.astype(np.int32)).astype(np.uint16)
             found = tf.cast(tf.gather(tf.constant(words.view(np.int16)), events), tf.int32)
             high = tf.math.floordiv(found, PACKED_ROWS + 1)
             return found - high * (PACKED_ROWS + 1), tf.where(high < 0, high + PACKED_LEVELS, high)
-        narrow = np.int16 if len(self.neighbours) - 1 <= INT16_ROWS else np.int32
-        neighbours = tf.gather(tf.constant(self.neighbours.astype(narrow)), events)
+        neighbours = tf.gather(tf.constant(self.neighbours.astype(self._narrow)), events)
         return tf.cast(neighbours, tf.int32), tf.cast(tf.gather(tf.constant(self.codes), events), tf.int32)
 
     def scores(self, history: tf.Tensor) -> tf.Tensor:

@@ -10,6 +10,7 @@ import jinja2
 from edgerec.artifact import write_file
 from edgerec.evaluation.words import WHY_NOT_MEASURABLE, change, percent
 from edgerec.report import plots
+from edgerec.report.steps import bytes_change, step_sentences
 
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
@@ -27,7 +28,9 @@ def render_html(report: dict[str, Any]) -> str:
 
 def render_plots(report: dict[str, Any]) -> dict[str, str]:
     """The plots of the page by name, as SVG text."""
+    steps = {"steps": plots.waterfall(report)} if report.get("steps") else {}
     return {
+        **steps,
         "size": plots.size_against_quality(report),
         "bytes": plots.bytes_by_part(report),
         "latency": plots.latency(report),
@@ -54,7 +57,8 @@ def stage_summary(name: str, log: dict[str, Any]) -> str:
     stopped = f" ({log['stopped']})" if log.get("stopped") else ""
     kept = f"epoch {log['best_epoch']} of {log['epochs']} kept{stopped}"
     zeros = _zeros(log["sparsity"])
-    return ", ".join([f"{name}: {log['loss']}", kept, f"{log['seconds']:.0f} s", *([zeros] if zeros else [])])
+    facts = [zeros, _parameters(log), _gap(log)]
+    return ", ".join([f"{name}: {log['loss']}", kept, f"{log['seconds']:.0f} s", *filter(None, facts)])
 
 
 def _zeros(shares: dict[str, float]) -> str:
@@ -64,6 +68,20 @@ def _zeros(shares: dict[str, float]) -> str:
         return ""
     low, high = percent(min(pruned), 0), percent(max(pruned), 0)
     return f"{low if low == high else f'{low} to {high}'} zeros in the pruned kernels"
+
+
+def _parameters(log: dict[str, Any]) -> str:
+    if not (counts := log.get("parameters")):
+        return ""
+    total, nonzero = counts["total"], counts["nonzero"]
+    return f"{total:,} parameters" + (f" ({nonzero:,} of them not zero)" if nonzero < total else "")
+
+
+def _gap(log: dict[str, Any]) -> str:
+    """How much better the model is on what it was trained on than on what it was not."""
+    if not (gap := log.get("gap")):
+        return ""
+    return f"NDCG@10 {gap['train_ndcg@10']:.4f} on training events and {gap['validation_ndcg@10']:.4f} on validation"
 
 
 def part_words(facts: dict[str, Any]) -> list[str]:
@@ -99,6 +117,9 @@ def _render(template: str, report: dict[str, Any], autoescape: bool, **more: Any
         files=[variant for variant in report["variants"] if variant["file"]],
         baskets=report["dataset"]["split"] == "last-basket",
         parts=part_words(report["variants"][-1].get("parts", {})),
+        steps=report.get("steps", []),
+        step_sentences=step_sentences(report.get("steps", [])),
+        conclusions=report.get("fidelity", []),
         unmeasured=WHY_NOT_MEASURABLE if None in drops else "",
         **more,
     )
@@ -115,6 +136,7 @@ def _template(name: str, autoescape: bool) -> jinja2.Template:
         "count": lambda value: f"{value:,}",
         "fixed": lambda value, digits=4: f"{value:.{digits}f}",
         "bytes_by_part": bytes_by_part,
+        "bytes_change": bytes_change,
         "stage": lambda entry: stage_summary(*entry),
     }
     return environment.from_string(resources.files("edgerec.report").joinpath(name).read_text("utf-8"))

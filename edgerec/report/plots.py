@@ -4,13 +4,16 @@ import io
 import re
 import textwrap
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edgerec.evaluation.words import change
 from edgerec.report.labels import Labels
+from edgerec.report.steps import bytes_change
 
 # Inches; 3.75 are 360 CSS pixels, about the width of a phone, so that text is shown there in its own size.
 WIDTH = 3.75
@@ -98,6 +101,37 @@ def size_against_quality(report: dict[str, Any]) -> str:
 
 
 @styled
+def sizes_tried(found: dict[str, Any]) -> str:
+    """NDCG@10 by bytes of every file that a sweep has measured, with the Pareto line, the limit of size, and the float
+    model; the chosen file has a ring and its name. ``found`` is the document of ``edgerec.sweep.outcome``.
+    """
+    figure, axes = _panel(3.1)
+    points = {entry["number"]: (entry["measured"]["bytes"] / 1000, entry["measured"]["ndcg"], entry["words"])
+              for entry in found["points"]}  # fmt: skip
+    for number, (size, ndcg, _) in points.items():
+        on_line = number in found["pareto"]
+        axes.plot(size, ndcg, "o", markersize=5 if on_line else 3, color=COLOURS[0], alpha=1 if on_line else 0.4)
+    line = [points[number] for number in found["pareto"]]
+    axes.step([p[0] for p in line], [p[1] for p in line], where="post", **GREY)
+    reference, limit = found["reference_ndcg@10"], found["limits"]["max_bytes"] / 1000
+    axes.axhline(reference, color=INK, alpha=0.6, linestyle="--", linewidth=0.8)
+    axes.axvline(limit, color=INK, alpha=0.6, linestyle=":", linewidth=0.8)
+    axes.set(xlabel="kB of the model (dotted: the limit)", ylabel="NDCG@10, validation")
+    axes.set_xlim(left=0, right=1.08 * max([limit, *(size for size, _, _ in points.values())]))
+    labels = Labels.of(axes)
+    labels.line(reference, "trained float model")
+    if found["chosen"] is not None:
+        size, ndcg, name = points[found["chosen"]]
+        axes.plot(size, ndcg, "o", markersize=10, color=COLOURS[1], markerfacecolor="none")
+        for x, y, _ in points.values():
+            labels.avoid(x, x, y, 3)
+        for (left, y, _), (right, _, _) in pairwise(line):
+            labels.avoid(left, right, y, 1)
+        labels.point(size, ndcg, "\n".join(textwrap.wrap(name, 28)), COLOURS[1])
+    return _svg(figure, "Bytes against validation NDCG@10 of every file that the sweep has measured")
+
+
+@styled
 def bytes_by_part(report: dict[str, Any]) -> str:
     """Where each file's bytes are."""
     files = _files(report)
@@ -111,6 +145,32 @@ def bytes_by_part(report: dict[str, Any]) -> str:
     axes.set(xlabel="kB")
     figure.legend(loc="outside upper center", ncols=len(parts), handlelength=1, columnspacing=1)
     return _svg(figure, "Bytes of each file by part")
+
+
+@styled
+def waterfall(report: dict[str, Any]) -> str:
+    """From the float model to the file that ships: a bar a step for the bytes of the model, with what the step took
+    away (pale) or added (outlined), and what it did to NDCG@10.
+    """
+    steps = report["steps"]
+    figure, axes = _panel(0.7 + 0.62 * len(steps))
+    for row, (step, colour) in enumerate(zip(steps, COLOURS * 9, strict=False)):
+        size = step["bytes"]["total"] / 1000
+        before = steps[row - 1]["bytes"]["total"] / 1000 if row else size
+        axes.barh(row, min(size, before), color=colour, height=0.3)
+        if size < before:
+            axes.barh(row, before - size, left=size, color=colour, alpha=0.25, height=0.3)
+        elif size > before:
+            axes.barh(row, size - before, left=before, color="none", edgecolor=colour, height=0.3)
+        shrunk = f" ({bytes_change(steps[row - 1], step)})" if row else ""
+        cost = f", {change(step['ndcg_drop'], step['ndcg_drop_ci'])}" if row else ""
+        axes.annotate(
+            f"{step['name']}: {size:,.0f} kB{shrunk}\nNDCG@10 {step['ndcg@10']:.4f}{cost}", (0, row - 0.2), (2, 0),
+            ("axes fraction", "data"), "offset points", va="bottom",
+        )  # fmt: skip
+    axes.set(ylim=(len(steps) - 0.6, -0.95), yticks=[], xlabel="kB of the model, without the vocabulary")
+    axes.grid(axis="y", visible=False)
+    return _svg(figure, "Bytes and NDCG@10 of each step from the float model to the file that ships")
 
 
 @styled

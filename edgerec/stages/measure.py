@@ -10,22 +10,24 @@ import numpy as np
 import device_runner
 from device_runner import Recommender
 from device_runner.bench import bench
-from device_runner.ranking import overlap
-from edgerec.artifact import write_file
+from edgerec.artifact import stamp_of, write_file
 from edgerec.baselines import baselines_for
 from edgerec.data.dataset import Targets
 from edgerec.data.user_feature_rows import users_of
+from edgerec.evaluation.comparison import check_comparable
+from edgerec.evaluation.fidelity import conclude, fidelity
 from edgerec.evaluation.lists import list_figures
-from edgerec.evaluation.ranking import Evaluation, drop_figures, evaluate
+from edgerec.evaluation.ranking import Evaluation, evaluate
 from edgerec.evaluation.slices import by_slice
 from edgerec.evaluation.verdict import verdict
 from edgerec.stages.convert import Convert
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
+from edgerec.stages.steps import float_bytes, step
 from edgerec.stages.train import NETWORK, ModelStage
 
-# Names of the Keras models in the report, in the order of the stages that make them.
-KERAS = ("keras", "keras-pruned")
+# Raised when the figures get new entries, so that a run that was measured before is measured again.
+ENTRIES = 2
 # The trained network without the other parts of the score.
 ALONE = "keras-network-alone"
 
@@ -34,21 +36,33 @@ class Measure(Stage):
     """Measures everything that the report shows.
 
     Args:
-        models: the Keras models, the trained one first: it is the reference for fidelity.
+        models: the Keras models in the order in which they are made from each other, the trained one first: it is the
+            reference for fidelity.
         bundles: the files, the one that ships last.
+        teacher: folder of the evaluation of the model that was learned from, a second reference for fidelity.
     """
 
     name = "measured"
 
     def __init__(
-        self, workspace: Workspace, prepared: Prepare, models: Sequence[ModelStage], bundles: Sequence[Convert]
+        self,
+        workspace: Workspace,
+        prepared: Prepare,
+        models: Sequence[ModelStage],
+        bundles: Sequence[Convert],
+        teacher: Path | None = None,
     ) -> None:
         super().__init__(workspace)
         self.inputs = [prepared, *models, *bundles]
-        self._prepared, self._models, self._bundles = prepared, models, bundles
+        self._prepared, self.models, self._bundles, self._teacher = prepared, models, bundles, teacher
 
     def settings(self) -> Any:
-        return {"edgerec": device_runner.__version__, "report": self.recipe.report.model_dump()}
+        settings = {
+            "edgerec": device_runner.__version__,
+            "entries": ENTRIES,
+            "report": self.recipe.report.model_dump(),
+        }
+        return settings if self._teacher is None else {**settings, "teacher": stamp_of(self._teacher)}
 
     def document(self) -> dict[str, Any]:
         """The report without its gate, measured first if need be."""
@@ -70,11 +84,12 @@ class Measure(Stage):
                 "exclude_seen": dataset.exclude_seen,
             },
             "model": self.recipe.model.model_dump(),
-            "training": {stage.name: stage.log() for stage in self._models},
+            "training": {stage.name: stage.log() for stage in self.models},
             "baselines": [
                 {"name": name, **self._quality(evaluation, targets, None)} for name, evaluation in baselines.items()
             ],
             "variants": self._variants(targets),
+            "steps": self._steps(),
             "verdict": verdict(shipped.variant, Evaluation.load(shipped.folder, dataset.items), baselines).as_dict(),
             "examples": self._examples(targets),
         }
@@ -82,19 +97,41 @@ class Measure(Stage):
 
     def _variants(self, targets: Targets) -> list[dict[str, Any]]:
         items = self._prepared.dataset.items
-        reference = Evaluation.load(self._models[0].folder, items)
+        reference = Evaluation.load(self.models[0].folder, items)
+        teacher = None if self._teacher is None else Evaluation.load(self._teacher, items)
         histories = self._histories(targets)
-        known = [(stage.folder, _keras_variant(name, stage)) for name, stage in zip(KERAS, self._models, strict=False)]
-        alone = self._models[0].folder / NETWORK
+        known = [(stage.folder, _keras_variant(_keras_name(stage), stage)) for stage in self.models]
+        alone = self.models[0].folder / NETWORK
         if alone.is_dir():
-            known.insert(1, (alone, _keras_variant(ALONE, self._models[0])))
+            known.insert(1, (alone, _keras_variant(ALONE, self.models[0])))
         known += [(stage.folder, self._bundle_variant(stage, histories)) for stage in self._bundles]
         variants = []
         for folder, variant in known:
             evaluation = Evaluation.load(folder, items)
-            fidelity = {**_fidelity(reference, evaluation), **variant["fidelity"]}
-            variants.append({**variant, **self._quality(evaluation, targets, reference), "fidelity": fidelity})
+            figures = {**fidelity(reference, evaluation), **variant["fidelity"]}
+            entry = {**variant, **self._quality(evaluation, targets, reference), "fidelity": figures}
+            if teacher is not None:
+                check_comparable(teacher, evaluation)
+                entry["teacher_fidelity"] = fidelity(teacher, evaluation)
+            variants.append(entry)
         return variants
+
+    def _steps(self) -> list[dict[str, Any]]:
+        """From the trained model to the file that ships, each step against the one before."""
+        items, parts = self._prepared.dataset.items, self.recipe.convert.parts
+        made = [(stage.name, stage.folder, float_bytes(stage.recommender, parts)) for stage in self.models]
+        shipped = self._bundles[-1]
+        sizes = json.loads((shipped.folder / "measured.json").read_text())["bytes"]
+        left_out = ("total", "compressed", "vocabulary")
+        in_model = {part: size for part, size in sizes.items() if part not in left_out}
+        made.append((shipped.variant, shipped.folder, in_model))
+        steps: list[dict[str, Any]] = []
+        before: Evaluation | None = None
+        for name, folder, of_parts in made:
+            evaluation = Evaluation.load(folder, items)
+            steps.append(step(name, of_parts, evaluation, before))
+            before = evaluation
+        return steps
 
     def _quality(self, evaluation: Evaluation, targets: Targets, reference: Evaluation | None) -> dict[str, Any]:
         dataset = self._prepared.dataset
@@ -158,5 +195,21 @@ def _keras_variant(name: str, stage: ModelStage) -> dict[str, Any]:
     return {"name": name, "file": None, "scheme": "keras", "fidelity": {}, "sparsity": sparsity}
 
 
-def _fidelity(reference: Evaluation, evaluation: Evaluation) -> dict[str, Any]:
-    return {"overlap@10": overlap(reference.top, evaluation.top), **drop_figures(reference, evaluation)}
+def _keras_name(stage: ModelStage) -> str:
+    """``keras`` for the trained model, ``keras-pruned`` and so on for those that are made from it."""
+    return "keras" if stage.name == "trained" else f"keras-{stage.name}"
+
+
+def fidelity_conclusions(figures: dict[str, Any], margin: float) -> list[dict[str, Any]]:
+    """The report's entry ``fidelity``: for each reference whether the file that ships still ranks like it.
+
+    Args:
+        figures: the document of :class:`Measure`.
+        margin: relative loss of NDCG@10 that counts as none.
+    """
+    shipped, reference = figures["variants"][-1], figures["variants"][0]["name"]
+    targets = figures["dataset"]["test_targets"]
+    found = [conclude(shipped["name"], reference, shipped["fidelity"], targets, margin, shipped["slices"])]
+    if "teacher_fidelity" in shipped:
+        found.append(conclude(shipped["name"], "the teacher", shipped["teacher_fidelity"], targets, margin))
+    return [conclusion.as_dict() for conclusion in found]
