@@ -148,8 +148,16 @@ class Run:
         return [(stage.name, stage.reason()) for stage in self._ordered()]
 
     def _ordered(self) -> list[Stage]:
-        stages = self.stages
-        return list(dict.fromkeys([stages.prepared, stages.trained, stages.pruned, stages.quantized, *stages.bundles, stages.measured]))
+        """All stages that the report needs, each after its inputs."""
+        ordered: dict[Stage, None] = {}
+
+        def visit(stage: Stage) -> None:
+            for before in stage.inputs:
+                visit(before)
+            ordered[stage] = None
+
+        visit(self.stages.measured)
+        return list(ordered)
 
     def _is_written(self, report: dict[str, Any]) -> bool:
         try:

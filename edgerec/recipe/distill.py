@@ -20,7 +20,9 @@ class Distill(Section):
     )
     weight: float = Field(0.7, gt=0, le=1, description="share of the teacher's distribution in the targets")
     temperature: float = Field(1.0, gt=0, description="of the teacher's distribution; above 1 it is softer")
-    candidates: int = Field(64, ge=1, le=1000, description="likeliest items of the teacher that are kept for each event")
+    candidates: int = Field(
+        64, ge=1, le=1000, description="likeliest items of the teacher that are kept for each event"
+    )
 
     @model_validator(mode="after")
     def _has_a_teacher(self) -> "Distill":

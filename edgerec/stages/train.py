@@ -102,7 +102,10 @@ class Train(ModelStage):
 
     def settings(self) -> Any:
         # One worker or several: the result is the same.
-        settings = {"model": self.recipe.model.model_dump(), "train": self.recipe.train.model_dump(exclude={"strategy"})}
+        settings = {
+            "model": self.recipe.model.model_dump(),
+            "train": self.recipe.train.model_dump(exclude={"strategy"}),
+        }
         return settings if self._teach is None else {**settings, "distill": self.recipe.distill.weight}
 
     def made(self) -> Path:

@@ -1,5 +1,5 @@
-"""Quantization-aware fine-tuning: every step computes with the weights that the file will have, and changes those behind
-them (straight-through estimator, Bengio et al. 2013; Jacob et al., CVPR 2018).
+"""Quantization-aware fine-tuning: every step computes with the weights that the file will have, and changes those
+behind them (straight-through estimator, Bengio et al. 2013; Jacob et al., CVPR 2018).
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,9 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
+from converters.flatbuffer.row_scales import coarse
 from converters.grids import nearest_grid
-from converters.schemes.scheme import Storage
+from converters.storage import Storage
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.layers import ItemTable
 from edgerec.training.hooks import Hook
@@ -48,7 +49,10 @@ class _Rounded:
         """Choose the scales anew."""
         values = self.values().numpy()
         by_row = np.moveaxis(values, self.axis, 0) if self.axis else values
-        scales = nearest_grid(by_row, self.bits, self.axis is not None)[1].reshape(-1)
+        scales = nearest_grid(by_row, self.bits, self.axis is not None)[1]
+        if self.table is not None and self.axis is not None:  # in the file these are bytes
+            rows, step = coarse(scales)
+            scales = rows * step
         self.scales.assign(np.reshape(scales, self.scales.shape))
 
     def rounded(self) -> tf.Tensor:
