@@ -15,11 +15,13 @@ from edgerec.pipeline import Run
 from edgerec.progress import Progress
 from edgerec.pruning.criteria import CRITERIA
 from edgerec.pruning.methods.structured import structured
+from edgerec.pruning.sparsity import parameters
 from edgerec.pruning.surgery import cut
 from edgerec.pruning.units import UnitGroup, unit_groups, writers
 from edgerec.recipe import Train
 from edgerec.recipe.prune import StructuredPrune
 from edgerec.recommenders import ENCODERS, SequenceRecommender
+from edgerec.training.gap import generalization_gap
 from edgerec.training.objective import NextItem
 
 KINDS = ["feed_forward", "state", "heads", "blocks", "dims"]
@@ -167,6 +169,33 @@ def test_units_ranked_over_all_layers_leave_as_many_parameters_as_equal_cuts() -
     assert widths[0] < widths[1]
     assert sum(widths) == 16
     assert ranked.network.count_params() == equal.network.count_params()
+
+
+def test_the_gap_compares_the_last_training_event_with_the_validation_event(tmp_path: Path) -> None:
+    dataset = tiny_dataset(tmp_path, [[1, 2, 3, 9, ITEMS], [4, 5, 6, 9, 8]])
+    recommender = model("mean")
+    seen = {}
+
+    def score(histories: list[np.ndarray]) -> np.ndarray:
+        scores = np.zeros((len(histories), ITEMS + 1), np.float32)
+        for line, history in zip(scores, histories, strict=True):
+            seen[tuple(history.tolist())] = True
+            line[[3, 6]] = 1 if len(history) == 2 else 0  # knows by heart what was trained
+        return scores
+
+    recommender.score = score  # type: ignore[method-assign]
+    gap = generalization_gap(recommender, dataset)
+    assert set(seen) == {(1, 2), (4, 5), (1, 2, 3), (4, 5, 6)}
+    assert gap["train_ndcg@10"] > 0.6
+    assert gap["validation_ndcg@10"] < 0.4
+
+
+def test_parameters_are_counted_with_and_without_zeros() -> None:
+    recommender = model("gru", blocks=1)
+    counts = parameters(recommender)
+    assert counts["total"] == recommender.network.count_params() == counts["nonzero"]
+    recommender.item_table.embeddings.assign(0 * recommender.item_table.embeddings)
+    assert parameters(recommender)["nonzero"] == counts["total"] - (ITEMS + 1) * 8
 
 
 @pytest.mark.slow
