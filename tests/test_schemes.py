@@ -253,6 +253,24 @@ def test_nothing_but_weights_and_the_graph_is_in_the_file(scheme: str, made: Mak
 
 
 @pytest.mark.slow
+def test_kernels_pruned_in_blocks_are_stored_without_them_and_run_everywhere(tmp_path: Path) -> None:
+    model = Made(tmp_path)
+    with pytest.raises(ConversionError, match=r"int8-sparse: .*no kernel has 30% of its blocks of 16 x 1 weights zero"):
+        check_convertible(model.servable, "int8-sparse")
+    rng = np.random.default_rng(0)
+    layer = model.recommender.network.get_layer("gates_0")
+    layer.kernel.assign(layer.kernel * np.repeat(rng.random((DIM // 16, 3 * HIDDEN)) < 0.2, 16, 0))
+    check_convertible(model.servable, "int8-sparse")
+    files = model.files(["int8", "int8-sparse"])
+    saved = files["int8"].stat().st_size - files["int8-sparse"].stat().st_size
+    assert saved > 0.6 * DIM * 3 * HIDDEN - 200  # of the 80 % that are zero, some are spent on indices
+    expected = model.servable.reference(model.inputs)
+    outcome = verify(files["int8-sparse"], "int8-sparse", model.inputs, expected, tmp_path)
+    assert {runtime: v.reason for runtime, v in outcome.items()} == {"litert": "", "tflite-runtime": ""}
+    assert max(v.agreement["score_error"] for v in outcome.values()) < 0.05
+
+
+@pytest.mark.slow
 def test_bits_of_a_layer_override_those_of_the_scheme(tmp_path: Path) -> None:
     model = Made(tmp_path)
     path = model.files(["int4"], recurrence_0=8, item_table=2)["int4"]
@@ -260,6 +278,22 @@ def test_bits_of_a_layer_override_those_of_the_scheme(tmp_path: Path) -> None:
     assert types[ITEMS + 1, DIM] == "INT2"
     assert types[3 * HIDDEN, HIDDEN] == "INT8"
     assert types[3 * HIDDEN, DIM] == "INT4"
+
+
+@pytest.mark.parametrize("bits", [3, 16, 0])
+def test_a_recipe_names_bits_that_there_are(bits: int) -> None:
+    from edgerec.recipe.convert import Convert
+
+    assert Convert.model_validate({"bits": {"recurrence_0": 8}}).bits == {"recurrence_0": 8}
+    with pytest.raises(ValueError, match=r"bits\.recurrence_0\n.*2, 4 or 8"):
+        Convert.model_validate({"bits": {"recurrence_0": bits}})
+
+
+def test_blocks_that_do_not_divide_the_rows_are_refused_before_conversion(tmp_path: Path) -> None:
+    model = Made(tmp_path)
+    narrow = replace(SCHEMES["int4-block"], storage=replace(SCHEMES["int4-block"].storage, block=64))
+    assert narrow.check(model.servable) == "its blocks have 64 weights; make model.dim, now 32, a multiple of that"
+    assert SCHEMES["int4-block"].check(model.servable) is None
 
 
 def test_bits_of_an_unknown_layer_are_refused(tmp_path: Path) -> None:

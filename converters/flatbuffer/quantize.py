@@ -8,6 +8,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.flatbuffer import packing
+from converters.flatbuffer.densify import DEQUANTIZE_BY_ROW
 from converters.flatbuffer.embedding_lookup import use_embedding_lookup
 from converters.flatbuffer.graph import (
     BUILTIN,
@@ -27,7 +28,6 @@ from converters.weights import ITEM_TABLE, Weights
 # From these versions on, the kernels read a scale for each row, or each block. tflite-runtime has neither: it refuses
 # the file instead of reading the first scale for all of them.
 FULLY_CONNECTED_BY_ROW, FULLY_CONNECTED_IN_BLOCKS, EMBEDDING_LOOKUP_BY_ROW = 12, 13, 4
-DEQUANTIZE_BY_ROW = 5
 # Where the weights are among the inputs.
 WEIGHTS_OF = {BUILTIN.FULLY_CONNECTED: 1, BUILTIN.EMBEDDING_LOOKUP: 1, BUILTIN.GATHER: 0}
 # Looked-up tables other than the item table, such as positions, are small, and few bits would not pay.
@@ -186,7 +186,6 @@ def _widen(model: Any, graph: Any, tensor: Any, stored: _Stored) -> None:
     stored.replace(graph, graph.tensors[source])
     target = next(place for place, one in enumerate(graph.tensors) if one is tensor)
     tensor.buffer = 0
-    # From version 5 on there are scales by row.
     graph.operators.insert(
         0, new_operator(operator_code(model, BUILTIN.DEQUANTIZE, DEQUANTIZE_BY_ROW), [source], [target])
     )

@@ -78,6 +78,7 @@ class Scheme:
         """
         import tensorflow as tf
 
+        from converters.flatbuffer.densify import densify
         from converters.flatbuffer.quantize import quantize
         from converters.flatbuffer.strip import strip
 
@@ -87,7 +88,7 @@ class Scheme:
         content: bytes = converter.convert()
         if self.storage:
             content = quantize(content, Weights.read(saved_model), self.storage, self.widen)
-        content = strip(content)
+        content = strip(densify(content))
         for step in self.steps:
             content = step(content)
         return content
