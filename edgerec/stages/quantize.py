@@ -12,7 +12,7 @@ from edgerec.stages.teach import Teach
 from edgerec.stages.train import ModelStage
 from edgerec.training.cluster import Workers
 from edgerec.training.hooks import AverageWeights
-from edgerec.training.quantization_aware import QuantizationAware
+from edgerec.training.incremental_quantization import IncrementalQuantization
 from edgerec.training.schedule import Schedule
 
 
@@ -37,7 +37,7 @@ class Quantize(ModelStage):
         recommender = SequenceRecommender.load(self._model.made())  # its own copy
         recommender.parts = Parts()  # the network is fitted alone
         objective = self.objective(recommender)
-        rounding = QuantizationAware(recommender, storage, self.recipe.convert.bits)
+        rounding = IncrementalQuantization(recommender, storage, self.recipe.convert.bits)
         averaging = [AverageWeights(objective.weights, train.average)] if train.average else []
         schedule = Schedule.of_fine_tuning(train, quantize)
         log = self.fit(objective, schedule, [*averaging, rounding], "quantize", Workers.alone())
