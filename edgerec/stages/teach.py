@@ -8,7 +8,8 @@ from edgerec.artifact import stamp_of
 from edgerec.evaluation.device import check_split
 from edgerec.recipe.distill import OWN
 from edgerec.recommenders import SequenceRecommender
-from edgerec.recommenders.ensemble import Ensemble, load_model
+from edgerec.recommenders.ensemble import Ensemble, load_model, members_of
+from edgerec.recommenders.parts import Parts
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.training.distillation import SoftTargets, soft_targets
@@ -50,4 +51,7 @@ class Teach(Stage):
         folder = Path(str(self.recipe.distill.teacher)) if self._trained is None else self._trained.made()
         teacher = load_model(folder)
         check_split(folder, teacher.split_fingerprint, self._prepared.dataset)
+        if not self.recipe.distill.parts:
+            for member in members_of(teacher):
+                member.parts = Parts()
         return teacher
