@@ -10,9 +10,10 @@ from test_parts import some_prior, some_transitions
 from test_recommenders import shaken
 from tiny import architecture, tiny_dataset
 
+from device_runner import EdgeRecError
 from edgerec.data.dataset import Dataset
 from edgerec.errors import RecipeError
-from edgerec.recipe import Distill, Train, check_recipe
+from edgerec.recipe import Distill, Train, check_recipe, load_recipe
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.ensemble import Ensemble
 from edgerec.recommenders.parts import Parts
@@ -161,3 +162,15 @@ def test_settings_without_a_teacher_are_refused() -> None:
     document = {"data": {"name": "x", "path": "x.csv"}, "distill": {"weight": 0.5}}
     with pytest.raises(RecipeError, match=r"weight has no effect without distill\.teacher"):
         check_recipe(document)
+
+
+def test_the_folder_of_a_teacher_is_relative_to_the_recipe(tmp_path: Path) -> None:
+    for given, meant in (("models/big", str(tmp_path / "models" / "big")), ("trained", "trained")):
+        (tmp_path / "recipe.toml").write_text(f'[data]\nname = "x"\npath = "x.csv"\n[distill]\nteacher = "{given}"\n')
+        assert load_recipe(tmp_path / "recipe.toml").distill.teacher == meant
+
+
+def test_a_teacher_that_is_not_there_is_one_line(small_run: Run, purchases: Path, run_copy: Path) -> None:
+    recipe = small_recipe(purchases, distill={"teacher": str(run_copy / "nothing")})
+    with pytest.raises(EdgeRecError, match="nothing: no model here"):
+        assert Run(recipe, run_copy, Progress()).trained

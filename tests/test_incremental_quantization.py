@@ -19,6 +19,7 @@ from edgerec.pipeline import Run
 from edgerec.progress import Progress
 from edgerec.recipe import check_recipe
 from edgerec.recommenders import ENCODERS, SequenceRecommender
+from edgerec.training.hooks import AverageWeights
 from edgerec.training.incremental_quantization import SHARES, IncrementalQuantization
 
 
@@ -83,6 +84,17 @@ def test_values_that_are_fixed_stay_and_the_others_move() -> None:
     step()
     np.testing.assert_array_equal(table, last)
     assert not any(hook.counts(epoch) for epoch in range(1, len(SHARES) + 1)) and hook.counts(len(SHARES) + 1)
+
+
+def test_averages_of_the_weights_have_what_is_fixed() -> None:
+    recommender = shaken(architecture(encoder="gru", dim=8, blocks=1, max_history=6))
+    averages = AverageWeights(recommender.network.weights, 0.999)
+    hook = IncrementalQuantization(recommender, Storage(4, 4), {})
+    finish(hook)
+    table = recommender.item_table.embeddings.numpy()
+    with averages.kept_weights(), hook.kept_weights():
+        kept = recommender.item_table.embeddings.numpy()
+    np.testing.assert_array_equal(kept, table)
 
 
 def test_a_checkpoint_has_what_is_fixed() -> None:

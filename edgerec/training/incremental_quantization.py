@@ -4,7 +4,8 @@ The usual way, to compute with rounded weights and to pass their gradients on to
 estimator), lost more than rounding after training did: weights came to swing between two levels of a 4-bit grid.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,12 @@ class IncrementalQuantization(Hook):
     def after_epoch(self) -> None:
         self._done.assign_add(1)
         self._fix()
+
+    @contextmanager
+    def kept_weights(self) -> Iterator[None]:
+        for weight in self._weights:
+            weight.hold()  # over averages, which lag behind
+        yield
 
     def counts(self, epoch: int) -> bool:
         return epoch > len(SHARES)
