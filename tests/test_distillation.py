@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import small_recipe
 from test_losses import RNG, gradients, normal
 from test_parts import some_prior, some_transitions
 from test_recommenders import shaken
@@ -13,6 +14,8 @@ from tiny import architecture, tiny_dataset
 from device_runner import EdgeRecError
 from edgerec.data.dataset import Dataset
 from edgerec.errors import RecipeError
+from edgerec.pipeline import Run
+from edgerec.progress import Progress
 from edgerec.recipe import Distill, Train, check_recipe, load_recipe
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.ensemble import Ensemble
