@@ -62,7 +62,8 @@ def retrieval(workspace: Workspace) -> Stages:
     bundles = [Convert(exported, scheme, scheme) for scheme in recipe.convert.schemes]
     if quantized is not trained:
         bundles.insert(0, Convert(ExportedModel(workspace, prepared, trained, new), UNPRUNED, "float32"))
-    measured = Measure(workspace, prepared, list(dict.fromkeys([trained, pruned, quantized])), bundles)
+    models = list(dict.fromkeys([trained, pruned, quantized]))
+    measured = Measure(workspace, prepared, models, bundles, None if other is None else other.evaluated)
     return Stages(prepared, new, trained, pruned, quantized, bundles, measured)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgerec.artifact import stamp_of
 from edgerec.evaluation.device import check_split
+from edgerec.evaluation.ranking import FILE
 from edgerec.recipe.distill import OWN
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.ensemble import Ensemble, load_model, members_of
@@ -40,6 +41,12 @@ class Teach(Stage):
     def taught(self) -> SoftTargets:
         """The soft targets, made first if need be."""
         return SoftTargets.load(self.made())
+
+    @property
+    def evaluated(self) -> Path | None:
+        """The folder of a teacher that is not of this run, if it has been evaluated."""
+        folder = Path(str(self.recipe.distill.teacher))
+        return folder if self._trained is None and (folder / FILE).is_file() else None
 
     def make(self, into: Path) -> None:
         dataset, distill = self._prepared.dataset, self.recipe.distill
