@@ -11,11 +11,18 @@ class Storage:
         table: bits of the item table: 2, 4 or 8.
         kernels: bits of the network's kernels, which have a scale for each output channel.
         by_row: whether the table has a scale for each row, or one for all.
+        block: weights of a row that share a scale, a multiple of ``BLOCK``; 0: all of them. Grids of fewer weights
+            hold what lies on a grid of the row.
     """
 
     table: int
     kernels: int
     by_row: bool = True
+    block: int = 0
+
+
+# The kernels for blocks read so many weights at a time.
+BLOCK = 32
 
 
 def split_bytes(width: int, bits: int) -> str | None:

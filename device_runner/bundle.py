@@ -1,11 +1,11 @@
 """The bundle: a TFLite flatbuffer with a ZIP appended, read and checked before any model is loaded.
 
-Layout (format version 1)::
+Layout::
 
-    [flatbuffer][zip: edgerec.json, items.txt, titles.txt?, golden.json?, MODEL_CARD.md?]
+    [flatbuffer][zip: edgerec.json, items.txt or items.bin, titles.txt?, golden.json?, MODEL_CARD.md?]
 
 ``edgerec.json`` holds the contract and the sha256 of the flatbuffer and of every other member. A ranking bundle may
-lack ``items.txt``.
+lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers.
 """
 
 import hashlib
@@ -18,15 +18,17 @@ from typing import Any, TypeVar
 
 from device_runner.contract import Ranking, Retrieval, contract_from_json
 from device_runner.errors import BundleError
+from device_runner.numbers import unpack_numbers
 from device_runner.user_features import UserFeature, rows_of
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "edgerec.json"
 ITEMS = "items.txt"
+NUMBERS = "items.bin"
 TITLES = "titles.txt"
 GOLDEN = "golden.json"
 CARD = "MODEL_CARD.md"
-MEMBERS = frozenset({MANIFEST, ITEMS, TITLES, GOLDEN, CARD})
+MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD})
 # Far above any real catalogue (10 M ids of 20 bytes); stops a zip bomb before it is unpacked.
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 # The TFLite file identifier stands at byte 4 of the flatbuffer.
@@ -98,7 +100,7 @@ class Bundle:
             contract = contract_from_json(manifest.get("contract"))
         except ValueError as error:
             raise BundleError(f"{path}: {MANIFEST} {error}") from None
-        items = ["", *_lines(members, ITEMS, path)] if ITEMS in members else [""]
+        items = ["", *_items(members, contract, path)]
         titles = ["", *_lines(members, TITLES, path)] if TITLES in members else []
         if isinstance(contract, Retrieval):
             _check_vocabulary(items, titles, contract, path)
@@ -228,7 +230,7 @@ def _check_vocabulary(items: list[str], titles: list[str], contract: Retrieval, 
             f"{path}: {ITEMS} names {len(items) - 1} items, the model scores {contract.items}; convert the model again"
         )
     if len(set(items)) != len(items):
-        raise BundleError(f"{path}: {ITEMS} names an item twice; convert the model again")
+        raise BundleError(f"{path}: an item is named twice; convert the model again")
     if titles and len(titles) != len(items):
         raise BundleError(f"{path}: {TITLES} has {len(titles) - 1} lines for {contract.items} items")
 
@@ -263,6 +265,18 @@ def _is_golden_case(case: object, last: int | None) -> bool:
         and isinstance(scores, list)
         and all(isinstance(score, int | float) for score in scores)
     )
+
+
+def _items(members: dict[str, bytes], contract: Retrieval | Ranking, path: Path) -> list[str]:
+    """Raw ids of the rows 1..N; none where there are none."""
+    if NUMBERS not in members:
+        return _lines(members, ITEMS, path) if ITEMS in members else []
+    if ITEMS in members or not isinstance(contract, Retrieval):
+        raise BundleError(f"{path}: {NUMBERS} is not for this bundle; convert the model again")
+    try:
+        return unpack_numbers(members[NUMBERS], contract.items)
+    except ValueError as error:
+        raise BundleError(f"{path}: {NUMBERS} {error}; convert the model again") from None
 
 
 def _lines(members: dict[str, bytes], name: str, path: Path) -> list[str]:

@@ -13,6 +13,7 @@ from toys import golden_case
 from converters.bundle_writer import bundle_bytes, with_facts
 from device_runner import Bundle, BundleError
 from device_runner.contract import Ranking, Retrieval
+from device_runner.numbers import pack_numbers, unpack_numbers
 
 FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256))
 CONTRACT = Retrieval(max_history=4, max_exclude=4, top_k=2, items=3)
@@ -47,6 +48,62 @@ def test_any_ids_and_titles_survive_the_file(tmp_path_factory, items: list[str],
     bundle = Bundle.read(made(tmp_path_factory.mktemp("b"), items=items, titles=titles))
     assert bundle.items == ["", *items]
     assert bundle.titles == ["", *titles]
+
+
+numbers = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=40, unique=True)
+
+
+@given(numbers=numbers)
+@settings(max_examples=60)
+def test_ids_that_are_numbers_take_the_bits_of_the_largest(numbers: list[int]) -> None:
+    ids = [str(number) for number in numbers]
+    content = pack_numbers(ids)
+    assert content is not None
+    assert len(content) == 1 + -(-len(ids) * max(1, max(numbers).bit_length()) // 8)
+    assert unpack_numbers(content, len(ids)) == ids
+
+
+@pytest.mark.parametrize("one", ["01", "-1", "+1", "1.0", " 1", "", "x", "²", "٣", str(2**63), "9" * 30])
+def test_ids_that_are_not_written_as_numbers_stay_texts(one: str, tmp_path: Path) -> None:
+    assert pack_numbers(["7", one]) is None
+    path = made(tmp_path, items=["7", one or "e", "8"])
+    assert Bundle.read(path).items == ["", "7", one or "e", "8"]
+    with zipfile.ZipFile(path) as archive:
+        assert "items.txt" in archive.namelist()
+    assert Bundle.read(path).manifest["format"] == 1
+
+
+def test_numbers_are_read_from_the_file_and_kept_with_new_facts(tmp_path: Path) -> None:
+    path = made(tmp_path, items=["30", "0", "7"], titles=["A", "B", "C"])
+    bundle = Bundle.read(path)
+    assert (bundle.items, bundle.titles, bundle.manifest["format"]) == (["", "30", "0", "7"], ["", "A", "B", "C"], 2)
+    assert with_facts(path, {}) == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "does not hold 3 different numbers"),
+        (b"\0", "does not hold 3 different numbers"),
+        (b"\1\7", "does not hold 3 different numbers"),
+        (b"\xff" + b"x" * 96, "does not hold 3 different numbers"),
+        (b"\2\x39\0", "does not hold 3 different numbers"),
+        (b"\2\x15", "an item is named twice"),
+    ],
+)
+def test_malformed_numbers_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    path = made(tmp_path, items=["1", "2", "3"])
+    manifest = Bundle.read(path).manifest
+    manifest["members"]["items.bin"] = hashlib.sha256(content).hexdigest()
+    path.write_bytes(rewritten(path, "items.bin", content))
+    path.write_bytes(rewritten(path, "edgerec.json", json.dumps(manifest).encode()))
+    with pytest.raises(BundleError, match=said):
+        Bundle.read(path)
+
+
+def test_more_numbers_than_fit_are_refused_before_anything_is_unpacked() -> None:
+    with pytest.raises(ValueError, match="does not hold 1,000,000,000,000 different numbers"):
+        unpack_numbers(b"\1\7", 10**12)
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -104,7 +161,8 @@ def test_hostile_or_altered_members_are_refused(tmp_path: Path, member: str, con
     ("changes", "said"),
     [
         ({"items": ["a", "b"]}, "names 2 items, the model scores 3"),
-        ({"items": ["a", "b", "b"]}, "names an item twice"),
+        ({"items": ["a", "b", "b"]}, "an item is named twice"),
+        ({"items": ["1", "2", "2"]}, "an item is named twice"),
         ({"titles": ["a"]}, "has 1 lines for 3 items"),
         ({"items": []}, "names 0 items, the model scores 3"),
         ({"contract": Retrieval(0, 4, 2, 3)}, "lacks the sizes"),
@@ -223,7 +281,7 @@ def test_no_user_id_is_in_a_bundle(small_run: Any, bundle: Path) -> None:
     read = Bundle.read(bundle)
     assert set(read.items[1:]) == set(small_run.dataset.item_table["item_id"])
     with zipfile.ZipFile(bundle) as archive:
-        assert set(archive.namelist()) == {"edgerec.json", "items.txt", "titles.txt", "golden.json", "MODEL_CARD.md"}
+        assert set(archive.namelist()) == {"edgerec.json", "items.bin", "titles.txt", "golden.json", "MODEL_CARD.md"}
     dataset = small_run.dataset
     for case in read.golden():
         for start, end in zip(dataset.offsets[:-1], dataset.offsets[1:], strict=True):

@@ -26,7 +26,7 @@ from converters.verify import verify
 from device_runner import EdgeRecError
 from device_runner.child_process import run_module
 
-ITEMS, DIM, HIDDEN, LENGTH = 90, 16, 20, 24
+ITEMS, DIM, HIDDEN, LENGTH = 90, 32, 20, 24
 INTEGER = [name for name, scheme in SCHEMES.items() if scheme.storage]
 TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 WIDTH = {"FLOAT32": 32, "FLOAT16": 16, "INT16": 16, "INT8": 8, "UINT8": 8, "INT4": 4, "INT2": 2}
@@ -210,9 +210,11 @@ def test_weights_on_the_grid_are_stored_as_these_integers(scheme: str, made: Mak
     for codes in model.codes.values():
         kind, _, data, _ = next(entry for entry in stored if entry[1] == codes.shape and entry[0] != "UINT8")
         found = unpacked(data, WIDTH[kind])[: codes.size].reshape(codes.shape)
-        # A row whose codes have a common divisor, or none above a fraction of the levels, has several exact grids.
-        ratio = np.abs(found).max(1) / np.maximum(np.abs(codes).max(1), 1)
-        assert np.array_equal(found, np.rint(codes * ratio[:, None]))
+        # What shares a scale, and is zero or has a common divisor, has several exact grids.
+        blocks = codes.reshape(-1, 32) if codes.shape[1] % 32 == 0 else codes
+        found = found.reshape(blocks.shape)
+        ratio = np.abs(found).max(1) / np.maximum(np.abs(blocks).max(1), 1)
+        assert np.array_equal(found, np.rint(blocks * ratio[:, None]))
 
 
 @pytest.mark.slow
@@ -248,6 +250,24 @@ def test_nothing_but_weights_and_the_graph_is_in_the_file(scheme: str, made: Mak
     content = path.read_bytes()[: bundle_sizes(path, [])["network"]]
     assert len(content) - weights < 26_000
     assert strip(content) == content
+
+
+@pytest.mark.slow
+def test_kernels_pruned_in_blocks_are_stored_without_them_and_run_everywhere(tmp_path: Path) -> None:
+    model = Made(tmp_path)
+    with pytest.raises(ConversionError, match=r"int8-sparse: .*no kernel has 30% of its blocks of 16 x 1 weights zero"):
+        check_convertible(model.servable, "int8-sparse")
+    rng = np.random.default_rng(0)
+    layer = model.recommender.network.get_layer("gates_0")
+    layer.kernel.assign(layer.kernel * np.repeat(rng.random((DIM // 16, 3 * HIDDEN)) < 0.2, 16, 0))
+    check_convertible(model.servable, "int8-sparse")
+    files = model.files(["int8", "int8-sparse"])
+    saved = files["int8"].stat().st_size - files["int8-sparse"].stat().st_size
+    assert saved > 0.6 * DIM * 3 * HIDDEN - 200  # of the 80 % that are zero, some are spent on indices
+    expected = model.servable.reference(model.inputs)
+    outcome = verify(files["int8-sparse"], "int8-sparse", model.inputs, expected, tmp_path)
+    assert {runtime: v.reason for runtime, v in outcome.items()} == {"litert": "", "tflite-runtime": ""}
+    assert max(v.agreement["score_error"] for v in outcome.values()) < 0.05
 
 
 @pytest.mark.slow

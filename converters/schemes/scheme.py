@@ -31,6 +31,7 @@ class Scheme:
         configure: sets up the ``tf.lite.TFLiteConverter`` that makes the first flatbuffer.
         storage: the integers that weights are then put on, with dynamic-range computing; ``None``: the converter's own
             types stay. Either way, what no runtime reads is taken out.
+        widen: whether the integers are widened to float32 when the file is loaded, instead of computed with.
         stored_bits: of a weight of the item table, without ``storage``.
         steps: what is done to the flatbuffer after that, in order.
         runtimes: those that can run it; verification decides whether a file claims them.
@@ -47,6 +48,7 @@ class Scheme:
     most: Mapping[str, float]
     storage: Storage | None = None
     stored_bits: int = 32
+    widen: bool = False
     steps: tuple[Step, ...] = ()
     runtimes: tuple[str, ...] = field(default_factory=lambda: tuple(BACKENDS))
     refusal: Callable[[Servable], str | None] = accept
@@ -66,6 +68,8 @@ class Scheme:
             width = servable.kernels[ITEM_TABLE].shape[1]
             if reason := split_bytes(width, self.storage.table):
                 return reason
+            if self.storage.block and width % self.storage.block:
+                return f"its blocks have {self.storage.block} weights; make model.dim, now {width}, a multiple of that"
         return self.refusal(servable)
 
     def build(self, saved_model: Path) -> bytes:
@@ -74,6 +78,7 @@ class Scheme:
         """
         import tensorflow as tf
 
+        from converters.flatbuffer.densify import densify
         from converters.flatbuffer.quantize import quantize
         from converters.flatbuffer.strip import strip
 
@@ -82,8 +87,8 @@ class Scheme:
         self.configure(converter)
         content: bytes = converter.convert()
         if self.storage:
-            content = quantize(content, Weights.read(saved_model), self.storage)
-        content = strip(content)
+            content = quantize(content, Weights.read(saved_model), self.storage, self.widen)
+        content = strip(densify(content))
         for step in self.steps:
             content = step(content)
         return content

@@ -19,6 +19,7 @@ class Convert(Section):
     parts: list[Literal["network", "transitions", "prior"]] = Field(
         ["network", "transitions", "prior"], description="parts of the score that the files have, if the model has them"
     )
+    titles: bool = Field(True, description="whether the files hold the items' titles, often half of their vocabulary")
     prior: str | None = Field(
         None,
         description="CSV file with an item id and a count in each row, such as the sales of the last weeks, whose "

@@ -178,7 +178,8 @@ class Convert(Stage):
     def _vocabulary(self) -> Vocabulary:
         tables = [self._prepared.dataset.item_table, *([] if self._new.table is None else [self._new.table])]
         table = pd.concat(tables) if len(tables) > 1 else tables[0]
-        return Vocabulary(list(table["item_id"]), list(table["title"].fillna("")) if "title" in table else None)
+        titled = "title" in table and self.recipe.convert.titles
+        return Vocabulary(list(table["item_id"]), list(table["title"].fillna("")) if titled else None)
 
     def _sample(self, recommender: SequenceRecommender) -> np.ndarray:
         """Real histories that the file is verified on, int32 [n, L], left-padded; some end with a new item."""

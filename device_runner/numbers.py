@@ -1,0 +1,42 @@
+"""Item ids that are numbers, in as many bits as the largest of them needs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Of an int64 without its sign.
+MOST_BITS = 63
+
+
+def pack_numbers(ids: Sequence[str]) -> bytes | None:
+    """A byte with the number of bits, then the ids, each from its lowest bit on.
+
+    Returns:
+        ``None`` if an id is not a whole number from 0 to 2^63 - 1 as Python writes it, or there are no ids.
+    """
+    if not ids or not all(one.isascii() and one.isdigit() and (one == "0" or one[0] != "0") for one in ids):
+        return None
+    if max(map(len, ids)) > 19 or (largest := max(map(int, ids))) >> MOST_BITS:
+        return None
+    bits = max(1, largest.bit_length())
+    values = np.array([int(one) for one in ids], np.int64)
+    fields = np.empty((len(ids), bits), np.uint8)
+    for bit in range(bits):
+        fields[:, bit] = (values >> bit) & 1
+    return bytes([bits]) + np.packbits(fields, bitorder="little").tobytes()
+
+
+def unpack_numbers(content: bytes, count: int) -> list[str]:
+    """The ``count`` ids that ``pack_numbers`` was given.
+
+    Raises:
+        ValueError: the content is something else; it is checked before anything is unpacked.
+    """
+    bits = content[0] if content else 0
+    if not 1 <= bits <= MOST_BITS or count > 2**bits or len(content) != 1 + (count * bits + 7) // 8:
+        raise ValueError(f"does not hold {count:,} different numbers")
+    fields = np.unpackbits(np.frombuffer(content, np.uint8, offset=1), count=count * bits, bitorder="little")
+    values = np.zeros(count, np.int64)
+    for bit in range(bits):
+        values |= fields[bit::bits].astype(np.int64) << bit
+    return [str(value) for value in values.tolist()]
