@@ -280,6 +280,22 @@ def test_bits_of_a_layer_override_those_of_the_scheme(tmp_path: Path) -> None:
     assert types[3 * HIDDEN, DIM] == "INT4"
 
 
+@pytest.mark.parametrize("bits", [3, 16, 0])
+def test_a_recipe_names_bits_that_there_are(bits: int) -> None:
+    from edgerec.recipe.convert import Convert
+
+    assert Convert.model_validate({"bits": {"recurrence_0": 8}}).bits == {"recurrence_0": 8}
+    with pytest.raises(ValueError, match=r"bits\.recurrence_0\n.*2, 4 or 8"):
+        Convert.model_validate({"bits": {"recurrence_0": bits}})
+
+
+def test_blocks_that_do_not_divide_the_rows_are_refused_before_conversion(tmp_path: Path) -> None:
+    model = Made(tmp_path)
+    narrow = replace(SCHEMES["int4-block"], storage=replace(SCHEMES["int4-block"].storage, block=64))
+    assert narrow.check(model.servable) == "its blocks have 64 weights; make model.dim, now 32, a multiple of that"
+    assert SCHEMES["int4-block"].check(model.servable) is None
+
+
 def test_bits_of_an_unknown_layer_are_refused(tmp_path: Path) -> None:
     model = Made(tmp_path)
     with pytest.raises(EdgeRecError, match="the model has no layer recurrence_1; its layers are item_table, gates_0"):

@@ -1,8 +1,8 @@
 """Sparse weights are unpacked when the file is loaded, instead of computed with.
 
-litert 2.3.0 computes FULLY_CONNECTED with sparse weights wrongly, and without any error, where XNNPACK takes the
-operators around it (rms error of the scores: half their deviation). Dense int8 weights that are no constants fail to
-load there, so they are widened to float32 as well.
+litert 2.3.0 with XNNPACK computes FULLY_CONNECTED with sparse weights wrongly in a whole graph, and without any error:
+the rms error of a GRU's scores was up to 77 % of their deviation. Dense int8 weights that are no constants fail to load
+there, so they are widened to float32 as well.
 """
 
 from typing import Any
