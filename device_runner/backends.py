@@ -1,5 +1,6 @@
 """TFLite runtimes behind one small interface: a file becomes a function for each of its signatures."""
 
+import copy
 import importlib
 import os
 import sys
@@ -29,6 +30,9 @@ class Signature(Protocol):
 
     def get_input_details(self) -> dict[str, dict[str, Any]]:
         """``shape`` (int32 array), ``dtype`` and more of each input, by its name."""
+
+    def get_output_details(self) -> dict[str, dict[str, Any]]:
+        """The same of each output."""
 
 
 def installed_backends() -> dict[str, str]:
@@ -99,6 +103,18 @@ def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackendError(f"{backend} refuses {path.name}: {reason}") from None
     return runners
+
+
+def without_output(signature: Signature, output: str) -> Signature:
+    """The same signature, which does not copy one of its outputs for the caller. (It may still be among the results:
+    the runtimes have no public way to leave it out.)
+    """
+    outputs = getattr(signature, "_outputs", None)
+    if outputs is None:
+        return signature
+    fewer = copy.copy(signature)
+    fewer._outputs = [(name, place) for name, place in outputs if name != output]  # type: ignore[attr-defined]
+    return fewer
 
 
 class NativeLogSilenced:

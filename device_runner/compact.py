@@ -62,15 +62,14 @@ class IndexedTexts(CompactTexts, ABC):
 
 
 class Numbers(IndexedTexts):
-    """Texts that are whole numbers as Python writes them: 8 bytes each below 2^31, else 12.
+    """Texts that are whole numbers as Python writes them: 8 bytes each, or 12 for int64.
 
     Args:
-        values: int64 [n] of rows 1 to n, none negative.
+        values: int32 or int64 [n] of rows 1 to n, none negative.
     """
 
     def __init__(self, values: np.ndarray) -> None:
-        narrow = values.max(initial=0) < 2**31
-        self._values = values.astype(np.int32) if narrow else values
+        self._values = values
         self._order = np.argsort(self._values, kind="stable").astype(np.int32)
         ordered = self._values[self._order]
         self.unique = not (ordered[1:] == ordered[:-1]).any()
