@@ -10,6 +10,7 @@ from device_runner.lines import encoded_line, unescape_line
 
 # Up to so many texts, a list and a dictionary are small enough, and a few microseconds faster.
 COMPACT_FROM = 50_000
+CHECKED_AT_ONCE = 1 << 16
 # Of a hash of a text, for the index.
 HASH_BITS = 0xFFFFFFFF
 # Digits that no number of 63 bits has.
@@ -70,9 +71,11 @@ class Numbers(IndexedTexts):
 
     def __init__(self, values: np.ndarray) -> None:
         self._values = values
-        self._order = np.argsort(self._values, kind="stable").astype(np.int32)
-        ordered = self._values[self._order]
-        self.unique = not (ordered[1:] == ordered[:-1]).any()
+        # Taken before the larger result of the sort, so that no hole of that size stays below it.
+        self._order = np.empty(len(values), np.int32)
+        self._order[:] = np.argsort(values)
+        parts = (self._order[start : start + CHECKED_AT_ONCE + 1] for start in range(0, len(values), CHECKED_AT_ONCE))
+        self.unique = not any((np.diff(values[part]) == 0).any() for part in parts)
 
     def __len__(self) -> int:
         return len(self._values) + 1
@@ -84,8 +87,13 @@ class Numbers(IndexedTexts):
         largest = np.iinfo(self._values.dtype).max
         numbers = [_number(text) for text in texts]
         wanted = np.array([-1 if number > largest else number for number in numbers], self._values.dtype)
-        places = np.searchsorted(self._values, wanted, sorter=self._order)
-        rows = self._order[np.minimum(places, len(self._order) - 1)]
+        # A binary search for all at once. That of numpy would copy the whole order to int64 in every call.
+        first, last = np.zeros(len(wanted), np.int64), np.full(len(wanted), len(self._order) - 1)
+        for _ in range(len(self._order).bit_length()):
+            middle = (first + last) >> 1
+            below = self._values[self._order[middle]] < wanted
+            first, last = np.where(below, np.minimum(middle + 1, last), first), np.where(below, last, middle)
+        rows = self._order[first]
         return np.where(self._values[rows] == wanted, rows + 1, 0).tolist()
 
 
