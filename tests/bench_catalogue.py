@@ -11,7 +11,9 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -19,7 +21,14 @@ import numpy as np
 from device_runner.bench import bench
 from device_runner.child_process import call_module
 
+if TYPE_CHECKING:
+    from device_runner.contract import Retrieval
+    from edgerec.recommenders import SequenceRecommender
+    from edgerec.recommenders.serving import ServedRecommender
+
 HISTORY, TOP, CENTRES = 50, 50, 1000
+# The scheme for the kernels beside product-quantized vectors: 8 bits.
+PQ_KERNELS = "int4-table"
 HEAD = (
     "| items | scheme | d | model, MB | file, MB | bytes an item | p50, ms | p90, ms | load, ms | cold start, ms "
     "| peak RSS, MB | conversion, s | its peak RSS, GB |\n|--:|---|" + "--:|" * 11
@@ -61,16 +70,56 @@ def make(items: int, dim: int, scheme: str, path: Path) -> dict[str, float]:
         part = centres[rng.integers(0, CENTRES, rows)] + rng.normal(0, 0.05, (rows, dim)).astype(np.float32)
         recommender.item_table.embeddings[start : start + rows].assign(part)
     contract = Retrieval(HISTORY, 4 * HISTORY, TOP, items, recommender.state_size or 0)
+    servable, built_by = ServedRecommender(recommender, contract), scheme
+    if scheme.startswith("pq"):
+        contract = replace(contract, state=0)
+        servable, built_by = product_quantized(recommender, contract, int(scheme[2:])), PQ_KERNELS
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        save_model(ServedRecommender(recommender, contract), Path(folder))
-        flatbuffer = SCHEMES[scheme].build(Path(folder))
+        save_model(servable, Path(folder))
+        flatbuffer = SCHEMES[built_by].build(Path(folder))
     path.write_bytes(bundle_bytes(flatbuffer, "synthetic", scheme, contract, ids_of(items)))
     return {
         "conversion_s": time.perf_counter() - started,
         "conversion_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "model": len(flatbuffer),
     }
+
+
+def product_quantized(recommender: "SequenceRecommender", contract: "Retrieval", parts: int) -> "ServedRecommender":
+    """The same with item vectors of ``parts`` codes of 256 each, and the scores by PQTopK (Petrov & Macdonald, RecSys
+    2024): the scores of all centroids, and for each item the sum of those that its codes name. The codes are random.
+    """
+    import tensorflow as tf
+
+    from edgerec.recommenders.serving import ServedRecommender
+
+    dim, rows = recommender.architecture.dim, contract.items + 1
+    rng = np.random.default_rng(3)
+    codes = tf.constant(rng.integers(0, 256, (parts, rows), np.uint8))
+    centroids = tf.constant(rng.normal(0, 0.1, (parts, 256, dim // parts)).astype(np.float32))
+
+    class ProductQuantized(ServedRecommender):
+        @property
+        def kernels(self) -> dict[str, np.ndarray]:
+            return {name: kernel for name, kernel in super().kernels.items() if name != "item_table"}
+
+        def _recommend(self, history: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
+            of_history = tf.cast(tf.gather(codes, history[0], axis=1), tf.int32)  # [parts, T]
+            vectors = tf.concat([tf.gather(centroids[part], of_history[part]) for part in range(parts)], 1)
+            hidden = recommender._encoder.last(vectors[None] * dim**0.5, history)
+            by_centroid = tf.einsum("pd,pcd->pc", tf.reshape(hidden, [parts, dim // parts]), centroids)
+            # Always 0, but by the input: the converter would store a constant that is cast in int32.
+            zero = tf.minimum(exclude[0, 0], 0)
+            scores = tf.zeros([])
+            for part in range(parts):
+                of_items = tf.cast(tf.gather(codes, zero + part), tf.int32)
+                scores += tf.gather(by_centroid[part], of_items)
+            return self._best(scores[None], exclude)
+
+    served = ProductQuantized(recommender, contract)
+    served.module.weights = [weight for weight in recommender.network.weights if "item_table" not in weight.name]
+    return served
 
 
 def measure(path: Path, items: int, rounds: int, runs: int) -> dict[str, float]:
@@ -105,7 +154,8 @@ def line(items: int, dim: int, scheme: str, size: int, made: dict[str, float], m
 
 @click.group(invoke_without_command=True)
 @click.option("--items", multiple=True, type=int, default=(1_000_000,), show_default=True)
-@click.option("--scheme", "schemes", multiple=True, default=("int4", "int2", "float32"), show_default=True)
+@click.option("--scheme", "schemes", multiple=True, default=("int4-table", "int4-tensor", "float32"),
+    show_default=True, help="Of edgerec, or pqM: vectors of M codes of 256.")  # fmt: skip
 @click.option("--dim", default=32, show_default=True, help="Width of the item vectors.")
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--runs", default=100, show_default=True, help="Timed calls a round.")
