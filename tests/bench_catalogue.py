@@ -187,6 +187,62 @@ def main(
     click.echo(f"\nLoad of the last minute at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
 
 
+@main.command("quality")
+@click.argument("trained", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def quality_command(trained: Path, dataset: Path) -> None:
+    """Print NDCG@10 of a TRAINED model on a DATASET (folders of a run) with each form of its item table, untrained for
+    it. Histories are of all users.
+    """
+    from scipy.cluster.vq import kmeans2
+
+    from converters.flatbuffer.row_scales import coarse
+    from converters.grids import nearest_grid
+    from edgerec.data.dataset import Dataset
+    from edgerec.evaluation.ranking import evaluate_model
+    from edgerec.recommenders import SequenceRecommender
+    from edgerec.recommenders.parts import Parts
+
+    recommender, data = SequenceRecommender.load(trained), Dataset.load(dataset)
+    table, parts = recommender.item_table.embeddings.numpy(), recommender.parts
+    dim = table.shape[1]
+
+    def by_row(bits: int) -> np.ndarray:
+        codes, scales = nearest_grid(table, bits, by_row=True)
+        stored, step = coarse(scales)
+        return codes * (stored * step)[:, None].astype(np.float32)
+
+    def in_tensor(bits: int) -> np.ndarray:
+        codes, scales = nearest_grid(table, bits, by_row=False)
+        return codes * scales
+
+    def by_product(count: int) -> np.ndarray:
+        found = []
+        for part in np.split(table, count, 1):
+            centroids, codes = kmeans2(part.astype(np.float64), 256, iter=30, minit="++", seed=0)
+            found.append(centroids[codes].astype(np.float32))
+        return np.concatenate(found, 1)
+
+    forms = {
+        "float32": (4 * dim, table),
+        "int4 by row": (dim / 2 + 1, by_row(4)),
+        "int4 tensor": (dim / 2, in_tensor(4)),
+    }
+    forms |= {"int2 by row": (dim / 4 + 1, by_row(2))}
+    forms |= {f"pq{count}": (count, by_product(count)) for count in (4, 8, 16, 32)}
+    click.echo("| item table | bytes an item | validation, network | test, network | test, with all parts |")
+    click.echo("|---|--:|--:|--:|--:|")
+    for name, (size, values) in forms.items():
+        recommender.item_table.embeddings.assign(values)
+        recommender.parts = Parts()
+        alone = [
+            evaluate_model(recommender, data.targets(part), data).ndcg(10).mean() for part in ("validation", "test")
+        ]
+        recommender.parts = parts
+        whole = evaluate_model(recommender, data.targets("test"), data).ndcg(10).mean()
+        click.echo(f"| {name} | {size:g} | {alone[0]:.4f} | {alone[1]:.4f} | {whole:.4f} |")
+
+
 @main.command("make", hidden=True)
 @click.argument("items", type=int)
 @click.argument("dim", type=int)
