@@ -37,11 +37,11 @@ def unpack_numbers(content: bytes, count: int) -> np.ndarray:
     bits = content[0] if content else 0
     if not 1 <= bits <= MOST_BITS or count > 2**bits or len(content) != 1 + (count * bits + 7) // 8:
         raise ValueError(f"does not hold {count:,} different numbers")
-    values = np.zeros(count, np.int32 if bits < 32 else np.int64)
+    values: np.ndarray = np.zeros(count, np.int32 if bits < 32 else np.int64)
     for start in range(0, count, UNPACKED_AT_ONCE):
         part = values[start : start + UNPACKED_AT_ONCE]
         packed = np.frombuffer(content, np.uint8, (len(part) * bits + 7) // 8, 1 + start * bits // 8)
         fields = np.unpackbits(packed, count=len(part) * bits, bitorder="little")
         for bit in range(bits):
-            part |= fields[bit::bits].astype(part.dtype) << bit
+            part |= np.left_shift(fields[bit::bits], bit, dtype=part.dtype)
     return values

@@ -246,7 +246,7 @@ class Recommender:
 
     def invoke(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs of the signature ``recommend`` for ready ``inputs``: ``ids``, ``scores`` and ``item_scores``."""
-        return self._loaded.run("recommend", **inputs)
+        return self._loaded.run("recommend", "", **inputs)
 
     def _best(self, run: Run, exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
         contract = self.contract
