@@ -18,9 +18,9 @@ from device_runner.bundle import (
     NUMBERS,
     TITLES,
     Bundle,
-    escape_line,
 )
 from device_runner.contract import Ranking, Retrieval
+from device_runner.lines import escape_line
 from device_runner.numbers import pack_numbers
 
 # A fixed time stamp: the same input gives the same bytes.

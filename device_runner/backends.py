@@ -1,10 +1,11 @@
 """TFLite runtimes behind one small interface: a file becomes a function for each of its signatures."""
 
+import copy
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ BACKENDS = {
     "litert": ("ai_edge_litert.interpreter", "ai-edge-litert"),
     "tflite-runtime": ("tflite_runtime.interpreter", "tflite-runtime"),
 }
+# Of a larger file, memory counts more than time. XNNPACK keeps a packed copy of the item table for each signature that
+# scores items, 2 x 29 MB for a table of 16 MB, which the runtimes' own kernels do not.
+LARGE_FILE = 8 << 20
 
 
 class Signature(Protocol):
@@ -27,9 +31,19 @@ class Signature(Protocol):
     def get_input_details(self) -> dict[str, dict[str, Any]]:
         """``shape`` (int32 array), ``dtype`` and more of each input, by its name."""
 
+    def get_output_details(self) -> dict[str, dict[str, Any]]:
+        """The same of each output."""
+
+
+def available_backends() -> list[str]:
+    """Names of the runtimes whose package can be found, in order of preference."""
+    return [name for name, (module, _) in BACKENDS.items() if find_spec(module.partition(".")[0])]
+
 
 def installed_backends() -> dict[str, str]:
     """Name and version of each runtime whose package is installed, in order of preference."""
+    from importlib import metadata  # 2 MB and 10 ms, which a device need not spend
+
     found = {}
     for name, (_, distribution) in BACKENDS.items():
         try:
@@ -46,7 +60,7 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
     Raises:
         BackendError: it is unknown or not installed, or ``"auto"`` finds no runtime that the file was verified on.
     """
-    installed = installed_backends()
+    installed = available_backends()
     if backend != "auto":
         if backend not in BACKENDS:
             raise BackendError(f"unknown backend {backend!r}; choose auto, {' or '.join(BACKENDS)}")
@@ -72,9 +86,17 @@ def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]
     """
     module, distribution = BACKENDS[backend]
     try:
-        interpreter_class = importlib.import_module(module).Interpreter
+        runtime = importlib.import_module(module)
+        resolvers = runtime.OpResolverType
+        large = path.stat().st_size > LARGE_FILE
         with NativeLogSilenced():
-            interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            interpreter = runtime.Interpreter(
+                model_path=str(path),
+                num_threads=threads,
+                experimental_op_resolver_type=(
+                    resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if large else resolvers.AUTO
+                ),
+            )
             interpreter.allocate_tensors()
             runners = {name: interpreter.get_signature_runner(name) for name in names}
     except ImportError as error:
@@ -88,6 +110,18 @@ def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackendError(f"{backend} refuses {path.name}: {reason}") from None
     return runners
+
+
+def without_output(signature: Signature, output: str) -> Signature:
+    """The same signature, which does not copy one of its outputs for the caller. (It may still be among the results:
+    the runtimes have no public way to leave it out.)
+    """
+    outputs = getattr(signature, "_outputs", None)
+    if outputs is None:
+        return signature
+    fewer = copy.copy(signature)
+    fewer._outputs = [(name, place) for name, place in outputs if name != output]  # type: ignore[attr-defined]
+    return fewer
 
 
 class NativeLogSilenced:

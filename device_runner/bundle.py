@@ -8,16 +8,20 @@ Layout::
 lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers.
 """
 
+import codecs
 import hashlib
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
+from device_runner.compact import COMPACT_FROM, IndexedLines, IndexedTexts, Lines, Numbers
 from device_runner.contract import Ranking, Retrieval, contract_from_json
 from device_runner.errors import BundleError
+from device_runner.lines import unescape_line
 from device_runner.numbers import unpack_numbers
 from device_runner.user_features import UserFeature, rows_of
 
@@ -31,6 +35,8 @@ CARD = "MODEL_CARD.md"
 MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD})
 # Far above any real catalogue (10 M ids of 20 bytes); stops a zip bomb before it is unpacked.
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
+# Read at once where the whole would only take memory.
+CHUNK = 1 << 20
 # The TFLite file identifier stands at byte 4 of the flatbuffer.
 TFLITE_IDENTIFIER = b"TFL3"
 
@@ -46,16 +52,17 @@ class Bundle:
         path: the file.
         manifest: the parsed ``edgerec.json``.
         contract: the signatures with their sizes.
-        items: raw item id by row; ``items[0]`` is ``""`` (padding), rows 1..N by descending popularity.
-        titles: title by row (``""`` where unknown), or empty when the bundle has none.
+        items: raw item id by row; ``items[0]`` is ``""`` (padding), rows 1..N by descending popularity. A list, or for
+            a large catalogue a sequence that makes the texts when they are asked for.
+        titles: likewise title by row (``""`` where unknown), or empty when the bundle has none.
         user_features: features of the user that the model can read; their rows stand behind those of all items.
     """
 
     path: Path
     manifest: dict[str, Any]
     contract: Retrieval | Ranking
-    items: list[str]
-    titles: list[str]
+    items: Sequence[str]
+    titles: Sequence[str]
     user_features: list[UserFeature]
 
     @property
@@ -100,8 +107,8 @@ class Bundle:
             contract = contract_from_json(manifest.get("contract"))
         except ValueError as error:
             raise BundleError(f"{path}: {MANIFEST} {error}") from None
-        items = ["", *_items(members, contract, path)]
-        titles = ["", *_lines(members, TITLES, path)] if TITLES in members else []
+        items = _items(members, contract, path)
+        titles = _lines(members, TITLES, Lines, path) if TITLES in members else []
         if isinstance(contract, Retrieval):
             _check_vocabulary(items, titles, contract, path)
         return cls(path, manifest, contract, items, titles, _user_features(manifest, contract, path))
@@ -171,8 +178,7 @@ def _read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         if MANIFEST not in members:
             raise BundleError(f"{path}: has no {MANIFEST}, so it is not an edgerec bundle")
         manifest = _manifest(members.pop(MANIFEST), path)
-        file.seek(0)
-        _check_flatbuffer(file.read(zip_start), manifest, path)
+        _check_flatbuffer(file, zip_start, manifest, path)
     hashes = manifest.get("members")
     if not isinstance(hashes, dict) or set(hashes) != set(members):
         raise BundleError(f"{path}: its members are not those that {MANIFEST} lists; convert the model again")
@@ -214,22 +220,26 @@ def _manifest(content: bytes, path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_flatbuffer(content: bytes, manifest: dict[str, Any], path: Path) -> None:
-    if len(content) != manifest.get("flatbuffer_bytes"):
+def _check_flatbuffer(file: BinaryIO, size: int, manifest: dict[str, Any], path: Path) -> None:
+    if size != manifest.get("flatbuffer_bytes"):
         raise BundleError(
-            f"{path}: the model has {len(content):,} bytes, {MANIFEST} says {manifest.get('flatbuffer_bytes')}; "
+            f"{path}: the model has {size:,} bytes, {MANIFEST} says {manifest.get('flatbuffer_bytes')}; "
             "the file is truncated or altered"
         )
-    if hashlib.sha256(content).hexdigest() != manifest.get("flatbuffer_sha256"):
+    digest = hashlib.sha256()
+    file.seek(0)
+    for start in range(0, size, CHUNK):
+        digest.update(file.read(min(CHUNK, size - start)))
+    if digest.hexdigest() != manifest.get("flatbuffer_sha256"):
         raise BundleError(f"{path}: the model was altered (its sha256 is not the one in {MANIFEST})")
 
 
-def _check_vocabulary(items: list[str], titles: list[str], contract: Retrieval, path: Path) -> None:
+def _check_vocabulary(items: Sequence[str], titles: Sequence[str], contract: Retrieval, path: Path) -> None:
     if len(items) != contract.items + 1:
         raise BundleError(
             f"{path}: {ITEMS} names {len(items) - 1} items, the model scores {contract.items}; convert the model again"
         )
-    if len(set(items)) != len(items):
+    if not (items.unique if isinstance(items, IndexedTexts) else len(set(items)) == len(items)):
         raise BundleError(f"{path}: an item is named twice; convert the model again")
     if titles and len(titles) != len(items):
         raise BundleError(f"{path}: {TITLES} has {len(titles) - 1} lines for {contract.items} items")
@@ -267,40 +277,40 @@ def _is_golden_case(case: object, last: int | None) -> bool:
     )
 
 
-def _items(members: dict[str, bytes], contract: Retrieval | Ranking, path: Path) -> list[str]:
-    """Raw ids of the rows 1..N; none where there are none."""
+def _items(members: dict[str, bytes], contract: Retrieval | Ranking, path: Path) -> Sequence[str]:
+    """Raw ids by row, that of padding being ``""``."""
     if NUMBERS not in members:
-        return _lines(members, ITEMS, path) if ITEMS in members else []
+        return _lines(members, ITEMS, IndexedLines, path) if ITEMS in members else [""]
     if ITEMS in members or not isinstance(contract, Retrieval):
         raise BundleError(f"{path}: {NUMBERS} is not for this bundle; convert the model again")
     try:
-        return unpack_numbers(members[NUMBERS], contract.items)
+        numbers = unpack_numbers(members[NUMBERS], contract.items)
     except ValueError as error:
         raise BundleError(f"{path}: {NUMBERS} {error}; convert the model again") from None
+    return Numbers(numbers) if contract.items >= COMPACT_FROM else ["", *map(str, numbers.tolist())]
 
 
-def _lines(members: dict[str, bytes], name: str, path: Path) -> list[str]:
-    # Only "\n" ends a line: ids and titles may hold any other character (escaped by the writer).
+def _lines(members: dict[str, bytes], name: str, compact: type[Lines], path: Path) -> Sequence[str]:
+    """Texts by row, that of padding being ``""``; ``compact`` if there are many."""
+    content = members[name]
     try:
-        lines = members[name].decode("utf-8").split("\n")
+        if content.count(b"\n") >= COMPACT_FROM:
+            _check_utf8(content)
+            texts: Sequence[str] = compact(content)
+        else:
+            texts = ["", *map(unescape_line, content.decode("utf-8").split("\n")[:-1])]
     except UnicodeDecodeError:
         raise BundleError(f"{path}: {name} is not UTF-8") from None
-    if lines.pop() != "":
-        raise BundleError(f"{path}: {name} does not end with a line feed")
-    try:
-        return [_unescape(line) for line in lines]
     except ValueError:
         raise BundleError(f"{path}: {name} has an illegal escape") from None
+    if content and not content.endswith(b"\n"):
+        raise BundleError(f"{path}: {name} does not end with a line feed")
+    return texts
 
 
-def _unescape(line: str) -> str:
-    return json.loads(f'"{line}"') if "\\" in line else line
-
-
-def escape_line(text: str) -> str:
-    """One line of ``items.txt`` or ``titles.txt``: a text with a backslash or line feed in it is written as JSON
-    writes it, any other as it is.
-    """
-    if "\\" in text or "\n" in text:
-        return json.dumps(text, ensure_ascii=False)[1:-1]
-    return text
+def _check_utf8(content: bytes) -> None:
+    """Raises UnicodeDecodeError; decodes by parts, as a whole text would take as much memory again."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(content), CHUNK):
+        decoder.decode(content[start : start + CHUNK])
+    decoder.decode(b"", final=True)

@@ -7,7 +7,7 @@ from typing import Generic
 
 import numpy as np
 
-from device_runner.backends import Signature, choose_backend, load_signatures
+from device_runner.backends import Signature, choose_backend, load_signatures, without_output
 from device_runner.bundle import Bundle, KindOfContract
 from device_runner.errors import BundleError
 
@@ -63,12 +63,29 @@ class LoadedBundle(Generic[KindOfContract]):
                 f"{self.bundle.path}: the inputs of {signature} are {actual}, the manifest says {expected}"
             )
 
-    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def check_output(self, signature: str, output: str, expected: tuple[int, ...]) -> None:
+        """Check that the model's signature has an output of the shape that the manifest promises.
+
+        Raises:
+            BundleError: it has not.
+        """
+        detail = self._signatures[signature].get_output_details().get(output)
+        actual = tuple(int(size) for size in detail["shape"]) if detail else "absent"
+        if actual != expected:
+            raise BundleError(f"{self.bundle.path}: output {output} is {actual}, the manifest says {expected}")
+
+    def run(self, signature: str, leave_out: str = "", **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs of a signature by name, as arrays of the caller's own.
+
+        Args:
+            leave_out: an output that is not wanted; where the runtime allows it, it is not copied.
 
         Raises:
             RuntimeError, ValueError: the runtime refuses the inputs.
         """
+        called = self._signatures[signature]
+        if leave_out:
+            called = without_output(called, leave_out)
         # The interpreter has one set of buffers. The runtime copies the outputs from them, so inside the lock.
         with self._lock:
-            return self._signatures[signature](**inputs)
+            return called(**inputs)

@@ -6,6 +6,8 @@ import numpy as np
 
 # Of an int64 without its sign.
 MOST_BITS = 63
+# A byte for every bit is memory that is better taken for a part at a time. Parts begin with a byte.
+UNPACKED_AT_ONCE = 1 << 14
 
 
 def pack_numbers(ids: Sequence[str]) -> bytes | None:
@@ -26,8 +28,8 @@ def pack_numbers(ids: Sequence[str]) -> bytes | None:
     return bytes([bits]) + np.packbits(fields, bitorder="little").tobytes()
 
 
-def unpack_numbers(content: bytes, count: int) -> list[str]:
-    """The ``count`` ids that ``pack_numbers`` was given.
+def unpack_numbers(content: bytes, count: int) -> np.ndarray:
+    """The ``count`` ids that ``pack_numbers`` was given, as int32 if they have up to 31 bits, else int64.
 
     Raises:
         ValueError: the content is something else; it is checked before anything is unpacked.
@@ -35,8 +37,11 @@ def unpack_numbers(content: bytes, count: int) -> list[str]:
     bits = content[0] if content else 0
     if not 1 <= bits <= MOST_BITS or count > 2**bits or len(content) != 1 + (count * bits + 7) // 8:
         raise ValueError(f"does not hold {count:,} different numbers")
-    fields = np.unpackbits(np.frombuffer(content, np.uint8, offset=1), count=count * bits, bitorder="little")
-    values = np.zeros(count, np.int64)
-    for bit in range(bits):
-        values |= fields[bit::bits].astype(np.int64) << bit
-    return [str(value) for value in values.tolist()]
+    values: np.ndarray = np.zeros(count, np.int32 if bits < 32 else np.int64)
+    for start in range(0, count, UNPACKED_AT_ONCE):
+        part = values[start : start + UNPACKED_AT_ONCE]
+        packed = np.frombuffer(content, np.uint8, (len(part) * bits + 7) // 8, 1 + start * bits // 8)
+        fields = np.unpackbits(packed, count=len(part) * bits, bitorder="little")
+        for bit in range(bits):
+            part |= np.left_shift(fields[bit::bits], bit, dtype=part.dtype)
+    return values

@@ -37,8 +37,8 @@ class Recommendation:
     because: str | None = None
 
 
-# Excluded rows -> the outputs of a signature.
-Run = Callable[[Sequence[int]], dict[str, np.ndarray]]
+# Excluded rows and the name of an output that is not wanted, or "" -> the outputs of a signature.
+Run = Callable[[Sequence[int], str], dict[str, np.ndarray]]
 # Rows and scores of the recommended items, [n] each -> the row of the reason for each, 0 for none.
 Explain = Callable[[np.ndarray, np.ndarray], Sequence[int]]
 
@@ -227,7 +227,7 @@ class Recommender:
 
     def item_scores(self, history: Sequence[int]) -> np.ndarray:
         """Scores of all rows before exclusion, float32 [N + 1]; row 0 is padding, its score means nothing."""
-        return self._after(history)(())["item_scores"][0]
+        return self._after(history)((), "")["item_scores"][0]
 
     def state_scores(self, state: State) -> np.ndarray:
         """Like ``item_scores``, after a stored state.
@@ -236,7 +236,7 @@ class Recommender:
             ValueError: the state belongs to another bundle.
         """
         self._check_state(state)
-        return self._after_state(state)(())["item_scores"][0]
+        return self._after_state(state)((), "")["item_scores"][0]
 
     def inputs(self, history: Sequence[int], exclude: Sequence[int] = ()) -> dict[str, np.ndarray]:
         """Inputs of the signature ``recommend``: ``history`` int32 [1, max_history], the last rows left-padded with 0,
@@ -246,30 +246,32 @@ class Recommender:
 
     def invoke(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs of the signature ``recommend`` for ready ``inputs``: ``ids``, ``scores`` and ``item_scores``."""
-        return self._loaded.run("recommend", **inputs)
+        return self._loaded.run("recommend", "", **inputs)
 
     def _best(self, run: Run, exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
         contract = self.contract
         banned = sorted(row for row in set(exclude) if row <= contract.items)  # user features are never recommended
         if k <= contract.top_k and len(banned) <= contract.max_exclude:
-            out = run(banned)
+            out = run(banned, "item_scores")
             ids, scores = out["ids"][0, :k], out["scores"][0, :k]
             kept = ids > 0
             return ids[kept], scores[kept]
-        all_scores = run(())["item_scores"]
+        all_scores = run((), "")["item_scores"]
         exclude_rows(all_scores, [banned])
         ids = top_rows(all_scores, k)[0]
         ids = ids[ids > 0]
         return ids, all_scores[0, ids]
 
     def _after(self, history: Sequence[int]) -> Run:
-        return lambda exclude: self.invoke(self.inputs(history, exclude))
+        return lambda exclude, unwanted: self._loaded.run("recommend", unwanted, **self.inputs(history, exclude))
 
     def _after_state(self, state: State) -> Run:
         given = {"state": state.values}
         if self.contract.recent:
             given["recent"] = _left_padded(state.recent, self.contract.recent)
-        return lambda exclude: self._loaded.run("recommend_from_state", **given, exclude=self._excluded(exclude))
+        return lambda exclude, unwanted: self._loaded.run(
+            "recommend_from_state", unwanted, **given, exclude=self._excluded(exclude)
+        )
 
     def _links(self, history: Sequence[int]) -> Links:
         """Outputs of the signature ``links`` for a history of rows."""
@@ -343,13 +345,13 @@ class Recommender:
         contract, path = self.contract, self.bundle.path
         last = contract.items + rows_of(self.bundle.user_features)
         try:
-            out = self._after([last])(())
+            out = self._after([last])((), "item_scores")
             links = self._links([last]) if contract.neighbours else None
         except (RuntimeError, ValueError) as error:
             raise BundleError(f"{path}: the model fails on row {last}, its last ({error})") from None
-        self._check_shapes(
-            out, ids=(1, contract.top_k), scores=(1, contract.top_k), item_scores=(1, contract.items + 1)
-        )
+        self._check_shapes(out, ids=(1, contract.top_k), scores=(1, contract.top_k))
+        # Of a large catalogue, scores for no use would be the largest array at loading.
+        self._loaded.check_output("recommend", "item_scores", (1, contract.items + 1))
         if links is not None:
             events = links["items"].shape[1] if "items" in links and links["items"].ndim == 3 else 1
             if not 0 < events <= contract.max_history:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from device_runner.compact import IndexedTexts
+
 
 class Vocabulary:
     """Rows of raw ids.
@@ -11,7 +13,9 @@ class Vocabulary:
     """
 
     def __init__(self, items: Sequence[str]) -> None:
-        self._row_of = {item: row for row, item in enumerate(items) if row}
+        # A large catalogue has an index of its own, and a dictionary would take far more memory.
+        self._indexed = items if isinstance(items, IndexedTexts) else None
+        self._row_of = {} if self._indexed is not None else {item: row for row, item in enumerate(items) if row}
 
     def rows(self, ids: Iterable[str], argument: str) -> list[int]:
         """Rows of the known ids, in order.
@@ -26,6 +30,8 @@ class Vocabulary:
             raise TypeError(f"{argument} is one string, {ids!r}; pass a list of item ids")
         row_of = self._row_of.get
         ids = list(ids) if isinstance(ids, Iterable) else [ids]
+        if self._indexed is not None and all(isinstance(one, str) for one in ids):
+            return [row for row in self._indexed.find(ids) if row]
         try:
             # For every event of every call: rows begin at 1, and only ids without a row are looked at twice.
             return [row for one in ids if (row := row_of(one)) or (not isinstance(one, str) and _refuse())]

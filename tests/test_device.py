@@ -126,10 +126,10 @@ def test_golden_vectors_hold_on_every_runtime(small_run: Any, scheme: str, backe
 def test_an_absent_or_unknown_backend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendError, match="unknown backend 'onnx'"):
         Recommender.load(MODEL, "onnx")
-    monkeypatch.setattr("device_runner.backends.installed_backends", lambda: {"litert": "2"})
+    monkeypatch.setattr("device_runner.backends.available_backends", lambda: ["litert"])
     with pytest.raises(BackendError, match="pip install tflite-runtime"):
         Recommender.load(MODEL, "tflite-runtime")
-    monkeypatch.setattr("device_runner.backends.installed_backends", dict)
+    monkeypatch.setattr("device_runner.backends.available_backends", list)
     with pytest.raises(BackendError, match="no TFLite runtime is installed"):
         Recommender.load(MODEL)
 

@@ -93,19 +93,35 @@ class ServedRecommender:
         return {"state": self.recommender.advance(state, item)}
 
     def _best(self, item_scores: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
-        rows = self.contract.items + 1
         # Row 0 is always excluded, also when every place of ``exclude`` is taken.
         excluded = tf.concat([tf.zeros([1], tf.int32), tf.squeeze(exclude, 0)], axis=0)
+        best = self._best_of_candidates if self._has_candidates() else self._best_of_all
+        values, indices = best(item_scores, excluded)
+        return {"ids": tf.where(values > EXCLUDED / 10, indices, 0), "scores": values, "item_scores": item_scores}
+
+    def _has_candidates(self) -> bool:
+        """Whether comparing candidates with all excluded rows is less work than going through the catalogue twice."""
+        contract = self.contract
+        excluded = contract.max_exclude + 1
+        return (contract.top_k + excluded) * excluded < contract.items
+
+    def _best_of_all(self, item_scores: tf.Tensor, excluded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Computed, as ones would be a constant in the file.
         marks = tf.cast(excluded >= 0, tf.float32)
-        hits = tf.scatter_nd(tf.expand_dims(excluded, 1), marks, [rows])
-        allowed = tf.where(tf.expand_dims(hits, 0) > 0, tf.constant(EXCLUDED), item_scores)
-        top = tf.math.top_k(allowed, self.contract.top_k)
-        return {
-            "ids": tf.where(top.values > EXCLUDED / 10, top.indices, 0),
-            "scores": top.values,
-            "item_scores": item_scores,
-        }
+        hits = tf.scatter_nd(tf.expand_dims(excluded, 1), marks, [self.contract.items + 1])
+        top = tf.math.top_k(
+            tf.where(tf.expand_dims(hits, 0) > 0, tf.constant(EXCLUDED), item_scores), self.contract.top_k
+        )
+        return top.values, top.indices
+
+    def _best_of_candidates(self, item_scores: tf.Tensor, excluded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same in a large catalogue, without arrays of its length: as many more of the best are taken as can be
+        excluded, and the excluded ones among them go to the end.
+        """
+        candidates = tf.math.top_k(item_scores, self.contract.top_k + self.contract.max_exclude + 1)
+        out = tf.reduce_any(tf.expand_dims(candidates.indices, 2) == excluded, 2)
+        top = tf.math.top_k(tf.where(out, tf.constant(EXCLUDED), candidates.values), self.contract.top_k)
+        return top.values, tf.gather(candidates.indices[0], top.indices)
 
 
 def _tables(recommender: SequenceRecommender) -> Iterator[Table]:
