@@ -215,3 +215,30 @@ def test_a_structured_run_ships_a_smaller_file(purchases: Path, tmp_path: Path) 
     assert pruned["bytes"]["network"] < 0.75 * unpruned["bytes"]["network"]
     for outcome in pruned["runtimes"].values():
         assert outcome["overlap@10"] >= SCHEMES["float32"].least["overlap@10"]
+
+
+def test_a_model_can_begin_anew_after_the_cut() -> None:
+    recommender = model("gru")
+    kept, anew = (
+        structured(recommender, StructuredPrune(method="structured", shares={"state": 0.5}, after=after), None)
+        for after in ("fine-tune", "reinitialise")
+    )
+    assert anew.recommender.architecture == kept.recommender.architecture
+    table = recommender.item_table.embeddings.numpy()
+    np.testing.assert_array_equal(kept.recommender.item_table.embeddings, table)
+    assert not np.isclose(anew.recommender.item_table.embeddings, table).any(1).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "block", "zeros"), [({"method": "block", "block": 4}, 4, 4), ({"method": "2:4"}, 4, 2)]
+)
+def test_zeros_come_in_the_pattern_of_the_method(
+    purchases: Path, run_copy: Path, settings: dict[str, object], block: int, zeros: int
+) -> None:
+    run = Run(small_recipe(purchases, prune={"method": "magnitude", "epochs": 2, **settings}), run_copy, Progress())
+    pruned = SequenceRecommender.load(run.stages.pruned.made())
+    for name in ("gates_0", "widen_0", "narrow_0"):
+        kernel = pruned.network.get_layer(name).kernel.numpy()
+        counts = (kernel.reshape(-1, block, kernel.shape[1]) == 0).sum(1)
+        assert set(np.unique(counts)) <= ({0, zeros} if zeros == block else {zeros}), name
+    assert run.stages.pruned.log()["sparsity"]["widen_0"] == pytest.approx(0.5, abs=0.05)

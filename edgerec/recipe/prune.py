@@ -26,6 +26,20 @@ class MagnitudePrune(PruneSection):
     target: Literal["network", "item_table", "all"] = "network"
 
 
+class BlockPrune(PruneSection):
+    """Zeros in whole blocks of the kernels, by magnitude, while fine-tuning; int8-sparse does not store them."""
+
+    method: Literal["block"]
+    sparsity: float = Field(0.5, ge=0, lt=1, description="final share of zeros in the pruned kernels")
+    block: Literal[4, 16] = Field(16, description="inputs of a unit that are zero together; int8-sparse needs 16")
+
+
+class TwoOfFourPrune(PruneSection):
+    """Two zeros in every four inputs of a unit, by magnitude, for processors that skip just these."""
+
+    method: Literal["2:4"]
+
+
 class StructuredPrune(PruneSection):
     """Whole units removed, so that the shapes shrink; fine-tuning follows."""
 
@@ -36,9 +50,16 @@ class StructuredPrune(PruneSection):
         description="share of the units that is removed, by their kind: dims of item vectors and residual stream, "
         "state of a recurrent encoder, feed_forward layers, attention heads, whole blocks",
     )
+    after: Literal["fine-tune", "reinitialise"] = Field(
+        "fine-tune", description="what the fine-tuning begins with: the weights that are left, or new ones"
+    )
     criterion: Annotated[str, AfterValidator(CRITERIA.check)] = Field(
         "magnitude", description="how the importance of a unit is measured; the least important are removed"
     )
 
 
-Prune = Annotated[MagnitudePrune | StructuredPrune, Field(discriminator="method"), default_tag("method", "magnitude")]
+Prune = Annotated[
+    MagnitudePrune | BlockPrune | TwoOfFourPrune | StructuredPrune,
+    Field(discriminator="method"),
+    default_tag("method", "magnitude"),
+]

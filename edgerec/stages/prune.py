@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import tf_keras as keras
+
 from edgerec.pruning.methods import METHODS
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.parts import Parts
@@ -34,6 +36,7 @@ class Prune(ModelStage):
         train, prune, dataset = self.recipe.train, self.recipe.prune, self.prepared.dataset
         recommender = SequenceRecommender.load(self._trained.made())  # its own copy: pruning changes it
         recommender.parts = Parts()  # the network is fitted alone
+        keras.utils.set_random_seed(train.seed)  # for weights that begin anew
         pruning = METHODS[prune.method](recommender, prune, NextItem(recommender, dataset, train))
         objective = self.objective(pruning.recommender, pruning.network)
         hooks = list(pruning.hooks)

@@ -1,60 +1,15 @@
-"""Magnitude pruning during fine-tuning (Zhu & Gupta 2017), by tensorflow-model-optimization: the smallest weights
-become zero. The shapes stay, so zeros make the compressed file smaller and nothing else.
-"""
+"""Magnitude pruning: zeros anywhere, which make the compressed file smaller and nothing else."""
 
-import tensorflow_model_optimization as tfmot
-import tf_keras as keras
-
+from edgerec.pruning.masks import masked
 from edgerec.pruning.methods.method import METHODS, Pruning
-from edgerec.pruning.sparsity import is_target
 from edgerec.recipe.prune import MagnitudePrune
 from edgerec.recommenders import SequenceRecommender
-from edgerec.training.hooks import Hook
 from edgerec.training.objective import Objective
 
 
-class MagnitudeMasks(Hook):
-    """Wraps the chosen layers of a recommender's network in masks; the layers, and so the recommender, stay the same
-    objects, and the recommender's own network is the one without masks.
-
-    The sparsity rises by a cubic schedule from zero to its final value over the first half of the fine-tuning, and is
-    held for the rest. Biases, norms and positions are left alone.
-    """
-
-    def __init__(self, recommender: SequenceRecommender, settings: MagnitudePrune, steps_per_epoch: int) -> None:
-        self._ramp_epochs = max(1, settings.epochs // 2)
-        last_step = max(1, self._ramp_epochs * steps_per_epoch - 1)
-        schedule = tfmot.sparsity.keras.PolynomialDecay(
-            initial_sparsity=0.0,
-            final_sparsity=settings.sparsity,
-            begin_step=0,
-            end_step=last_step,
-            frequency=max(1, last_step // 50),
-        )
-
-        def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
-            if is_target(layer, settings.target):
-                return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)
-            return layer
-
-        self.network = keras.models.clone_model(recommender.network, clone_function=wrap)
-        self._callback = tfmot.sparsity.keras.UpdatePruningStep()
-        self._callback.set_model(self.network)
-        self._callback.on_train_begin()  # the wrappers count the steps from here on; a checkpoint keeps the count
-
-    def after_epoch(self) -> None:
-        """Apply the masks, so that the weights are what they will be without them."""
-        self._callback.on_epoch_end(0)
-
-    def counts(self, epoch: int) -> bool:
-        """Only epochs at the final sparsity may be kept."""
-        return epoch >= self._ramp_epochs
-
-
 def magnitude(recommender: SequenceRecommender, settings: MagnitudePrune, objective: Objective) -> Pruning:
-    """Masks that grow while fine-tuning. Weights are not averaged: averages of pruned weights would not be sparse."""
-    masks = MagnitudeMasks(recommender, settings, len(objective.batches(1)))
-    return Pruning(recommender, masks.network, [masks], averaged=False)
+    """The smallest weights become zero while fine-tuning."""
+    return masked(recommender, settings, objective, settings.sparsity, settings.target)
 
 
 METHODS.register("magnitude", magnitude)

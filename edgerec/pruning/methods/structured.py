@@ -27,6 +27,8 @@ def structured(recommender: SequenceRecommender, settings: StructuredPrune, obje
     # Stable, so that of equally important units the first are kept.
     kept = {name: np.sort(np.argsort(-importance[name], kind="stable")[:count]) for name, count in left.items()}
     smaller = cut(recommender, groups, kept)
+    if settings.after == "reinitialise":
+        smaller = recommender.reshaped(smaller.architecture)
     return Pruning(smaller, smaller.network)
 
 
