@@ -62,7 +62,8 @@ def retrieval(workspace: Workspace) -> Stages:
     bundles = [Convert(exported, scheme, scheme) for scheme in recipe.convert.schemes]
     if quantized is not trained:
         bundles.insert(0, Convert(ExportedModel(workspace, prepared, trained, new), UNPRUNED, "float32"))
-    measured = Measure(workspace, prepared, list(dict.fromkeys([trained, pruned, quantized])), bundles)
+    models = list(dict.fromkeys([trained, pruned, quantized]))
+    measured = Measure(workspace, prepared, models, bundles, None if other is None else other.evaluated)
     return Stages(prepared, new, trained, pruned, quantized, bundles, measured)
 
 
@@ -148,8 +149,16 @@ class Run:
         return [(stage.name, stage.reason()) for stage in self._ordered()]
 
     def _ordered(self) -> list[Stage]:
-        stages = self.stages
-        return list(dict.fromkeys([stages.prepared, stages.trained, stages.pruned, stages.quantized, *stages.bundles, stages.measured]))
+        """All stages that the report needs, each after its inputs."""
+        ordered: dict[Stage, None] = {}
+
+        def visit(stage: Stage) -> None:
+            for before in stage.inputs:
+                visit(before)
+            ordered[stage] = None
+
+        visit(self.stages.measured)
+        return list(ordered)
 
     def _is_written(self, report: dict[str, Any]) -> bool:
         try:

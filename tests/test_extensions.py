@@ -111,7 +111,7 @@ def test_a_pruning_criterion_is_one_file(added: Callable[[str, str], object]) ->
         StructuredPrune(method="structured", criterion="first-units")
     added("dummy_criterion", CRITERION)
     recommender = SequenceRecommender(architecture(encoder="gru", dim=4, blocks=1, expansion=4, max_history=3), 9)
-    settings = StructuredPrune(method="structured", criterion="first-units", share=0.75)
+    settings = StructuredPrune(method="structured", criterion="first-units", shares={"feed_forward": 0.75})
     smaller = structured(recommender, settings, None).recommender
     kept = recommender.network.get_layer("widen_0").kernel.numpy()[:, :4]
     assert (smaller.network.get_layer("widen_0").kernel.numpy() == kept).all()

@@ -39,7 +39,7 @@ def test_every_field_but_the_source_has_a_default(tmp_path: Path) -> None:
         ('[data]\nsource = "grocery"\n[train]\nloss = "cross-entropy"\nnegatives = 9\n', "negatives has no effect"),
         ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\nsparsity = 0.5\n', 'with method = "magnitude"'),
         ('[data]\nsource = "grocery"\n[prune]\nmethod = "structured"\ncriterion = "luck"\n', "unknown criterion"),
-        ('[data]\nsource="grocery"\n[model]\nencoder="lru"\n[prune]\nmethod="structured"\nunits=["state"]\n', "needs"),
+        ('data.source="grocery"\nmodel.encoder="cnn"\n[prune]\nmethod="structured"\nshares={state=0.5}\n', "needs"),
         ('[data]\nsource = "grocery"\n[model]\ntransitions = { neighbours = -1 }\n', "model.transitions.neighbours: "),
         ('[data]\nsource = "grocery"\n[model]\ntransitions = { neighbors = 9 }\n', "did you mean neighbours?"),
         ('[data]\nsource = "grocery"\n[convert]\nparts = ["prior", "prior"]\n', "parts must name at least one"),

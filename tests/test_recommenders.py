@@ -23,10 +23,10 @@ VARIANTS = [
 ]
 
 
-def shaken(shape: Architecture, **given: object) -> SequenceRecommender:
+def shaken(shape: Architecture, items: int = ITEMS, **given: object) -> SequenceRecommender:
     """A recommender far from initialisation, so that every layer matters."""
     tf.keras.utils.set_random_seed(0)
-    made = SequenceRecommender(shape, ITEMS, **given)
+    made = SequenceRecommender(shape, items, **given)
     rng = np.random.default_rng(0)
     made.network.set_weights([w + rng.normal(0, 0.3, size=w.shape) for w in made.network.get_weights()])
     return made

@@ -1,5 +1,6 @@
 """Which layers can be pruned, and how many of their weights are zero."""
 
+import numpy as np
 import tf_keras as keras
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
@@ -27,3 +28,10 @@ def sparsity(recommender: SequenceRecommender) -> dict[str, float]:
         zeros[layer.name], sizes[layer.name] = int((values == 0).sum()), values.size
     shares = {name: round(zeros[name] / sizes[name], 4) for name in zeros}
     return {**shares, "total": round(sum(zeros.values()) / max(1, sum(sizes.values())), 4)}
+
+
+def parameters(recommender: SequenceRecommender) -> dict[str, int]:
+    """How many parameters the network has: ``total``, and ``nonzero`` of them."""
+    weights = recommender.network.get_weights()
+    total, nonzero = sum(values.size for values in weights), sum(int(np.count_nonzero(values)) for values in weights)
+    return {"total": total, "nonzero": nonzero}

@@ -20,6 +20,11 @@ class Convert(Section):
         ["network", "transitions", "prior"], description="parts of the score that the files have, if the model has them"
     )
     titles: bool = Field(True, description="whether the files hold the items' titles, often half of their vocabulary")
+    state: bool = Field(
+        True,
+        description="signatures by which an app keeps the state of a recurrent model, so that an event costs one step; "
+        "about 4 kB",
+    )
     prior: str | None = Field(
         None,
         description="CSV file with an item id and a count in each row, such as the sales of the last weeks, whose "

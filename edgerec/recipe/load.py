@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from edgerec.errors import RecipeError
 from edgerec.recipe.data import is_uri, mask_url
+from edgerec.recipe.distill import OWN
 from edgerec.recipe.recipe import Recipe
 
 
@@ -78,6 +79,9 @@ def map_paths(document: dict[str, Any], change: Callable[[str], str]) -> None:
     tables = (data, data.get("items"), data.get("users")) if isinstance(data, dict) else ()
     files = [(document.get("convert"), key) for key in ("new_items", "prior")]
     places = [*((table, "path") for table in tables), *files]
+    distill = document.get("distill")
+    if isinstance(distill, dict) and distill.get("teacher") != OWN:
+        places.append((distill, "teacher"))
     for table, key in places:
         if isinstance(table, dict) and isinstance(table.get(key), str) and not is_uri(table[key]):
             table[key] = change(table[key])

@@ -7,6 +7,8 @@ from pydantic import AfterValidator, Field
 from edgerec.pruning.criteria import CRITERIA
 from edgerec.recipe.section import Section, default_tag
 
+Kind = Literal["dims", "state", "feed_forward", "heads", "blocks"]
+
 
 class PruneSection(Section):
     """What all methods share."""
@@ -28,9 +30,11 @@ class StructuredPrune(PruneSection):
     """Whole units removed, so that the shapes shrink; fine-tuning follows."""
 
     method: Literal["structured"]
-    share: float = Field(0.25, ge=0, lt=1, description="share of the units that is removed, in each pruned layer")
-    units: list[Literal["feed_forward", "state"]] = Field(
-        ["feed_forward"], description="what is removed: units of the feed-forward layers, of a GRU's state"
+    shares: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(
+        {"feed_forward": 0.25},
+        min_length=1,
+        description="share of the units that is removed, by their kind: dims of item vectors and residual stream, "
+        "state of a recurrent encoder, feed_forward layers, attention heads, whole blocks",
     )
     criterion: Annotated[str, AfterValidator(CRITERIA.check)] = Field(
         "magnitude", description="how the importance of a unit is measured; the least important are removed"

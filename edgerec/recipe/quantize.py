@@ -1,4 +1,4 @@
-"""``[quantize]``: fine-tuning that is aware of the quantization to come."""
+"""``[quantize]``: fine-tuning for the quantization to come."""
 
 from typing import Annotated
 
@@ -17,13 +17,15 @@ def _with_storage(name: str) -> str:
 
 
 class Quantize(Section):
-    """Quantization-aware fine-tuning: the model computes with the weights that the file will have."""
+    """Incremental quantization: step by step, the weights become those that the file will have, and the others make up
+    for the error.
+    """
 
     scheme: Annotated[str, AfterValidator(_with_storage)] | None = Field(
         None, description="whose weights are trained for; default: no such fine-tuning"
     )
-    epochs: int = Field(4, ge=1, description="fine-tuning epochs")
-    learning_rate: float = Field(1e-3, gt=0, description="peak of the fine-tuning")
+    epochs: int = Field(7, ge=6, description="fine-tuning epochs; in all but the first 5 no weight is left to round")
+    learning_rate: float = Field(7e-4, gt=0, description="peak of the fine-tuning")
 
     @model_validator(mode="after")
     def _has_a_scheme(self) -> "Quantize":

@@ -47,7 +47,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _state_is_there_to_prune(self) -> "Recipe":
-        if self.prune.method == "structured" and "state" in self.prune.units and self.model.encoder != "gru":
-            raise ValueError(f'prune.units = ["state"] needs model.encoder = "gru", not "{self.model.encoder}"')
+    def _units_are_there_to_prune(self) -> "Recipe":
+        kinds = self.prune.shares if self.prune.method == "structured" else {}
+        if "state" in kinds and self.model.encoder not in ("gru", "lru"):
+            raise ValueError(f'prune.shares.state needs model.encoder = "gru" or "lru", not "{self.model.encoder}"')
+        if "heads" in kinds and (self.model.encoder != "sasrec" or self.model.heads == 1):
+            raise ValueError('prune.shares.heads needs model.encoder = "sasrec" with heads > 1')
+        if "blocks" in kinds and self.model.blocks == 1:
+            raise ValueError("prune.shares.blocks needs model.blocks > 1")
         return self

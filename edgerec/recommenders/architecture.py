@@ -16,11 +16,14 @@ class Block:
         mixer: units of the layer that lets an event see the earlier ones. gru: H, the state; lru: complex channels;
             sasrec: d, of queries, keys and values of all heads; mean and cnn: d.
         heads: of the attention.
+        dilation: of a convolution (cnn) whose block is not where it was when it was trained, because blocks before it
+            were cut out; ``None``: that of its place.
     """
 
     feed_forward: int
     mixer: int
     heads: int = 1
+    dilation: int | None = None
 
 
 @dataclass(frozen=True)

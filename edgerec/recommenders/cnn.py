@@ -32,7 +32,7 @@ class CnnMixer:
     """A convolution of width 3, with dilation 1, 3, 9, ... from block to block, so that n blocks see 3^n events."""
 
     def __init__(self, shape: Architecture, number: int) -> None:
-        self._window = CausalWindow(WIDTH**number, name=f"window_{number}")
+        self._window = CausalWindow(shape.blocks[number].dilation or WIDTH**number, name=f"window_{number}")
         self._convolution = keras.layers.Dense(shape.dim, name=f"convolution_{number}")
 
     def sequence(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

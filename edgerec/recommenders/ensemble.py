@@ -108,3 +108,8 @@ def load_model(folder: Path) -> SequenceRecommender | Ensemble:
         EdgeRecError: it holds neither.
     """
     return Ensemble.load(folder) if is_ensemble(folder) else SequenceRecommender.load(folder)
+
+
+def members_of(model: SequenceRecommender | Ensemble) -> list[SequenceRecommender]:
+    """The members of an ensemble; of a single model, itself."""
+    return model.members if isinstance(model, Ensemble) else [model]

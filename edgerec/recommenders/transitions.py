@@ -69,7 +69,8 @@ class Transitions:
     def counts(self, decay: float) -> WindowedCounts:
         """The baseline that reads these entries, with ``decay ** age`` as weights."""
         rows = np.repeat(np.arange(len(self.neighbours)), self.neighbours.shape[1])
-        entries = sparse.csr_matrix((self.levels[self.codes.ravel()], (rows, self.neighbours.ravel())), shape=(len(self.neighbours),) * 2)
+        shares, shape = self.levels[self.codes.ravel()], (len(self.neighbours),) * 2
+        entries = sparse.csr_matrix((shares, (rows, self.neighbours.ravel())), shape=shape)
         return WindowedCounts(entries, len(self.weights), decay)
 
     def links(self, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

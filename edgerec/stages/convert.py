@@ -59,7 +59,7 @@ class ExportedModel:
             max_exclude=convert.max_exclude or 4 * length,
             top_k=min(convert.top_k, recommender.items),
             items=recommender.items,
-            state=(recommender.state_size or 0) if recommender.parts.network else 0,
+            state=(recommender.state_size or 0) if convert.state and recommender.parts.network else 0,
             recent=recommender.parts.recent,
             neighbours=recommender.parts.neighbours,
         )

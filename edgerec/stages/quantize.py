@@ -12,7 +12,7 @@ from edgerec.stages.teach import Teach
 from edgerec.stages.train import ModelStage
 from edgerec.training.cluster import Workers
 from edgerec.training.hooks import AverageWeights
-from edgerec.training.quantization_aware import QuantizationAware
+from edgerec.training.incremental_quantization import IncrementalQuantization
 from edgerec.training.schedule import Schedule
 
 
@@ -27,7 +27,8 @@ class Quantize(ModelStage):
         self._model = model
 
     def settings(self) -> Any:
-        return {"quantize": self.recipe.quantize.model_dump(), "distill": self.recipe.distill.weight}
+        settings = {"quantize": self.recipe.quantize.model_dump(), "bits": self.recipe.convert.bits}
+        return settings if self._teach is None else {**settings, "distill": self.recipe.distill.weight}
 
     def make(self, into: Path) -> None:
         train, quantize = self.recipe.train, self.recipe.quantize
@@ -36,9 +37,8 @@ class Quantize(ModelStage):
         recommender = SequenceRecommender.load(self._model.made())  # its own copy
         recommender.parts = Parts()  # the network is fitted alone
         objective = self.objective(recommender)
-        hooks = [QuantizationAware(recommender, storage, {})]
-        if train.average:
-            hooks.insert(0, AverageWeights(objective.weights, train.average))
+        rounding = IncrementalQuantization(recommender, storage, self.recipe.convert.bits)
+        averaging = [AverageWeights(objective.weights, train.average)] if train.average else []
         schedule = Schedule.of_fine_tuning(train, quantize)
-        log = self.fit(objective, schedule, hooks, "quantize", Workers.alone())
+        log = self.fit(objective, schedule, [*averaging, rounding], "quantize", Workers.alone())
         self.save(recommender, log, "quantize", into)

@@ -6,9 +6,11 @@ from typing import Any
 
 from edgerec.artifact import stamp_of
 from edgerec.evaluation.device import check_split
+from edgerec.evaluation.ranking import FILE
 from edgerec.recipe.distill import OWN
 from edgerec.recommenders import SequenceRecommender
-from edgerec.recommenders.ensemble import Ensemble, load_model
+from edgerec.recommenders.ensemble import Ensemble, load_model, members_of
+from edgerec.recommenders.parts import Parts
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.training.distillation import SoftTargets, soft_targets
@@ -40,6 +42,12 @@ class Teach(Stage):
         """The soft targets, made first if need be."""
         return SoftTargets.load(self.made())
 
+    @property
+    def evaluated(self) -> Path | None:
+        """The folder of a teacher that is not of this run, if it has been evaluated."""
+        folder = Path(str(self.recipe.distill.teacher))
+        return folder if self._trained is None and (folder / FILE).is_file() else None
+
     def make(self, into: Path) -> None:
         dataset, distill = self._prepared.dataset, self.recipe.distill
         teacher = self._teacher()
@@ -50,4 +58,7 @@ class Teach(Stage):
         folder = Path(str(self.recipe.distill.teacher)) if self._trained is None else self._trained.made()
         teacher = load_model(folder)
         check_split(folder, teacher.split_fingerprint, self._prepared.dataset)
+        if not self.recipe.distill.parts:
+            for member in members_of(teacher):
+                member.parts = Parts()
         return teacher

@@ -12,7 +12,7 @@ import tf_keras as keras
 from edgerec.artifact import write_file
 from edgerec.errors import ClusterError
 from edgerec.evaluation.ranking import Evaluation, evaluate_model
-from edgerec.pruning.sparsity import sparsity
+from edgerec.pruning.sparsity import parameters, sparsity
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.parts import Parts
 from edgerec.stages.prepare import Prepare
@@ -21,6 +21,7 @@ from edgerec.stages.teach import Teach
 from edgerec.training.cluster import Workers, loss_of_workers
 from edgerec.training.distillation import Distillation
 from edgerec.training.fusion import fit_parts
+from edgerec.training.gap import generalization_gap
 from edgerec.training.hooks import AverageWeights, Hook
 from edgerec.training.loop import Fit
 from edgerec.training.objective import NextItem, Objective
@@ -43,7 +44,7 @@ class ModelStage(Stage):
         return SequenceRecommender.load(self.made())
 
     def log(self) -> dict[str, Any]:
-        """What the fit returned, with ``sparsity``: the shares of zeros."""
+        """What the fit returned, with ``sparsity`` (shares of zeros), ``parameters`` and the network's ``gap``."""
         return dict(json.loads((self.made() / "training.json").read_text()))
 
     def objective(
@@ -71,11 +72,12 @@ class ModelStage(Stage):
         """Add the other parts of the score, and write the model, its log and its evaluation. The checkpoints of its fit
         are no longer needed then.
         """
+        facts = {"parameters": parameters(recommender), "gap": generalization_gap(recommender, self.prepared.dataset)}
         self.workspace.progress.say("weighting the parts of the score")
         recommender.parts = fit_parts(recommender, self.prepared.dataset, self.recipe.model)
         recommender.save(into)
         self.evaluation(recommender, f"test the {self.name} model").save(into)
-        log = {**log, "sparsity": sparsity(recommender), "parts": recommender.parts.facts()}
+        log = {**log, **facts, "sparsity": sparsity(recommender), "parts": recommender.parts.facts()}
         write_file(into / "training.json", json.dumps(log, indent=2) + "\n")
         shutil.rmtree(self._checkpoints(title), ignore_errors=True)
 
@@ -102,7 +104,10 @@ class Train(ModelStage):
 
     def settings(self) -> Any:
         # One worker or several: the result is the same.
-        settings = {"model": self.recipe.model.model_dump(), "train": self.recipe.train.model_dump(exclude={"strategy"})}
+        settings = {
+            "model": self.recipe.model.model_dump(),
+            "train": self.recipe.train.model_dump(exclude={"strategy"}),
+        }
         return settings if self._teach is None else {**settings, "distill": self.recipe.distill.weight}
 
     def made(self) -> Path:

@@ -15,7 +15,7 @@ from edgerec.data.user_feature_rows import encode_users
 from edgerec.errors import DataError
 from edgerec.recipe import Distill, Train
 from edgerec.recommenders import SequenceRecommender
-from edgerec.recommenders.ensemble import Ensemble
+from edgerec.recommenders.ensemble import Ensemble, members_of
 from edgerec.recommenders.recommender import left_pad
 from edgerec.training.batches import Batch
 from edgerec.training.cluster import Workers
@@ -74,12 +74,11 @@ def soft_targets(
     Args:
         advance: is told how many users were predicted, after each batch.
     """
-    members = teacher.members if isinstance(teacher, Ensemble) else [teacher]
     histories = dataset.training_histories()
     kept = min(distill.candidates, dataset.items)
     items = np.zeros((sum(map(len, histories)) + 1, kept), np.uint16 if dataset.items < 2**16 else np.int32)
     shares = np.zeros(items.shape, np.float16)
-    steps = [_Predicting(member, dataset) for member in members]
+    steps = [_Predicting(member, dataset) for member in members_of(teacher)]
     chosen = tf.function(_chosen(distill.temperature, kept), reduce_retracing=True)
     first = np.cumsum([1, *map(len, histories)])
     lines = max(1, SCORES // (dataset.items + 1))

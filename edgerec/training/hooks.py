@@ -13,12 +13,6 @@ class Hook:
         """What a checkpoint has to keep."""
         return []
 
-    def before_step(self) -> None:
-        """Called in the graph before the gradients of each step are computed."""
-
-    def after_gradients(self) -> None:
-        """Called in the graph before the optimizer applies them."""
-
     def after_step(self, step: tf.Tensor) -> None:
         """Called in the graph after each of the optimizer's steps; ``step`` counts them from 1."""
 

@@ -217,15 +217,10 @@ class _Fitting:
         variables = objective.network.trainable_variables
 
         def step(*tensors: tf.Tensor) -> tf.Tensor:
-            for hook in self.fit.hooks:
-                hook.before_step()
             with tf.GradientTape() as tape:
                 loss = objective.loss(*tensors)
-            gradients = tape.gradient(loss, variables)
-            for hook in self.fit.hooks:
-                hook.after_gradients()
             # Gradients are summed over the workers here.
-            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
             for hook in self.fit.hooks:
                 hook.after_step(optimizer.iterations)
             return loss

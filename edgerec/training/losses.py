@@ -93,9 +93,7 @@ def soft_cross_entropy(precision: str) -> SoftLoss:
     compute = tf.as_dtype(precision)
 
     @tf.custom_gradient
-    def loss(
-        hidden: tf.Tensor, table: tf.Tensor, items: tf.Tensor, shares: tf.Tensor
-    ) -> tuple[tf.Tensor, object]:
+    def loss(hidden: tf.Tensor, table: tf.Tensor, items: tf.Tensor, shares: tf.Tensor) -> tuple[tf.Tensor, object]:
         positions, rows = tf.shape(hidden)[0], tf.shape(table)[0]
         cast_table = tf.cast(table, compute)
         by_item = tf.transpose(cast_table)

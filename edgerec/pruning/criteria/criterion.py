@@ -17,3 +17,6 @@ if TYPE_CHECKING:
 Criterion = Callable[[Sequence["UnitGroup"], "Objective"], dict[str, np.ndarray]]
 
 CRITERIA: Registry[Criterion] = Registry("criterion")
+# Names of the criteria whose importance can be compared between groups. Their units are ranked together, and as many
+# removed as leave the parameters that equal cuts of each group would.
+ACROSS_GROUPS: set[str] = set()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def magnitude(groups: Sequence["UnitGroup"], objective: "Objective") -> dict[str, np.ndarray]:
     """Euclidean norm of all weights that belong to a unit, float64 [units], by group."""
-    return {group.name: np.sqrt(sum((values**2).sum(axis=1) for values in group.weights_by_unit())) for group in groups}
+    return {group.name: np.sqrt(group.sums(lambda part: part.variable.numpy() ** 2, group.sized)) for group in groups}
 
 
 CRITERIA.register("magnitude", magnitude)
