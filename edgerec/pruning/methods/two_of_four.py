@@ -1,5 +1,5 @@
-"""2:4 pruning: two zeros in every four inputs of a unit (Mishra et al. 2021). No TFLite kernel skips them, and they make
-the compressed file smaller.
+"""2:4 pruning: two zeros in every four inputs of a unit (Mishra et al. 2021). No TFLite kernel skips them; the
+compressed file is smaller.
 """
 
 from edgerec.pruning.masks import masked
