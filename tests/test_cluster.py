@@ -91,7 +91,7 @@ def test_what_one_worker_trained_is_not_trained_again_by_several(small_run: Run,
 @pytest.mark.parametrize("lines", [1, 2, 5])
 def test_the_shares_of_a_batch_add_up_to_it(lines: int) -> None:
     inputs = np.arange(1, 4 * lines + 1, dtype=np.int32).reshape(lines, 4)
-    batch = Batch(inputs, inputs * (inputs % 3 > 0))
+    batch = Batch(inputs, inputs * (inputs % 3 > 0), np.zeros_like(inputs))
     strategy = tf.distribute.get_strategy()
     shares = [share_of(batch, Workers(Place(index, 3), strategy)) for index in range(3)]
     counted = [targets for _, targets, scale in shares if scale > 0]
