@@ -237,7 +237,7 @@ def test_zeros_come_in_the_pattern_of_the_method(
 ) -> None:
     run = Run(small_recipe(purchases, prune={"method": "magnitude", "epochs": 2, **settings}), run_copy, Progress())
     pruned = SequenceRecommender.load(run.stages.pruned.made())
-    for name in ("gates_0", "widen_0", "narrow_0"):
+    for name in ("query_0", "widen_0", "narrow_0"):
         kernel = pruned.network.get_layer(name).kernel.numpy()
         counts = (kernel.reshape(-1, block, kernel.shape[1]) == 0).sum(1)
         assert set(np.unique(counts)) <= ({0, zeros} if zeros == block else {zeros}), name
