@@ -270,7 +270,7 @@ def test_the_float_bytes_of_a_model_are_those_of_its_weights_and_tables(tmp_path
     transitions = fit_transitions(dataset, 2, 6)
     recommender.parts = Parts(transitions, Prior.of_counts(np.array([0.0, 3, 2, 1]), 0.5, None))
     with_parts = float_bytes(recommender, everything)
-    assert with_parts == {**sizes, "transitions": 4 * 2 * 3, "prior": 4}
+    assert with_parts == {**sizes, "transitions": 4 * 2 * 2, "prior": 4}
     assert set(float_bytes(recommender, ["transitions"])) == {"transitions"}
 
 

@@ -114,10 +114,11 @@ class Made:
                     self.codes[layer.name] = codes.T
                 weight.assign((codes * scales).astype(np.float32))
         neighbours = rng.integers(1, ITEMS + 1, (ITEMS + 1, 5)).astype(np.int32)
-        roots = rng.integers(1, 200, (ITEMS + 1, 5)).astype(np.uint8)
+        codes = rng.integers(1, 16, (ITEMS + 1, 5)).astype(np.uint8)
+        levels = np.sqrt(np.arange(16, dtype=np.float32) / 16)
         weights = (0.8 ** np.arange(10)).astype(np.float32)
         recommender.parts = Parts(
-            Transitions(neighbours, roots, weights, np.zeros(0, np.float32), 0.5),
+            Transitions(neighbours, codes, levels, weights, np.zeros(0, np.float32), 0.5),
             Prior.of_counts(rng.integers(0, 100, ITEMS + 1), 0.3, None),
         )
         self.contract = Retrieval(
@@ -224,7 +225,7 @@ def test_every_large_constant_is_stored_once_in_the_bits_of_the_scheme(scheme: s
     stored = constants(path)
     sizes = bundle_sizes(path, model.servable.tables)
     assert sizes["item_table"] * 8 == (ITEMS + 1) * DIM * SCHEMES[scheme].table_bits
-    assert sizes["transitions"] == (ITEMS + 1) * 5 * 3
+    assert sizes["transitions"] == (ITEMS + 1) * 5 * 2
     assert sizes["prior"] == ITEMS + 1
     if storage := SCHEMES[scheme].storage:
         for name, codes in model.codes.items():

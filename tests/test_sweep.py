@@ -23,7 +23,7 @@ from edgerec.recipe import Recipe, check_recipe, load_recipe
 from edgerec.sweep.outcome import outcome, print_outcome, require_chosen, write_outcome, write_recipe
 from edgerec.sweep.points import Limits, Measured, Point, choose, dominates, is_promising, pareto
 from edgerec.sweep.search import FIRST_RUNG, Search
-from edgerec.sweep.space import choices, plain, settings, words
+from edgerec.sweep.space import choices, plain, schemes, settings, words
 from edgerec.sweep.trials import TARGETS, Trials
 
 DATA = {"path": "events.csv", "columns": {"time": "t"}, "repeats": "all", "name": "walks"}
@@ -43,13 +43,14 @@ def test_the_space_follows_from_the_sections_of_the_recipe() -> None:
     found = choices(recipe)
     assert "int8" in found["scheme"] and "float32" not in found["scheme"]
     assert found["model.transitions.neighbours"] == [0, 2, 4, 8, 16]
-    assert "feed_forward,state" in found["prune.units"]
+    assert {f"prune.shares.{kind}" for kind in ("dims", "state", "feed_forward")} < set(found)
     sasrec = choices(
         Recipe.model_validate({"data": DATA, "model": {"encoder": "sasrec", "transitions": {"neighbours": 0}}})
     )
-    assert "prune.share" in sasrec and not {"prune.units", "model.transitions.neighbours"} & set(sasrec)
+    assert "prune.shares.dims" in sasrec
+    assert not {"prune.shares.state", "model.transitions.neighbours"} & set(sasrec)
     mean = Recipe.model_validate({"data": DATA, "model": {"encoder": "mean"}, "prune": {"enabled": False}})
-    assert set(choices(mean)) == {"scheme"}
+    assert set(choices(mean)) == {"scheme", "aware"}
 
 
 @given(st.data())
@@ -112,7 +113,7 @@ def test_the_chosen_point_is_the_best_within_all_limits() -> None:
     assert choose([point(0, 90, 0.1), point(1, 80, 0.1)], Limits(100)).number == 1
 
 
-SPACE = {"scheme": ["int8", "other"], "prune.share": [0.0, 0.25, 0.5, 0.75]}
+SPACE = {"scheme": ["int8", "other"], "prune.shares.dims": [0.0, 0.25, 0.5, 0.75]}
 
 
 class Model:
@@ -123,13 +124,13 @@ class Model:
 
     def __call__(self, drawn: dict[str, Any], effort: float) -> Measured:
         self.asked.append((drawn, effort))
-        size = round((100 if drawn["scheme"] == "int8" else 200) * (1 - drawn["prune.share"]))
-        ndcg = 0.2 - 0.1 * drawn["prune.share"] - 0.02 * (effort < 1) - 0.05 * (drawn["scheme"] == "other")
+        size = round((100 if drawn["scheme"] == "int8" else 200) * (1 - drawn["prune.shares.dims"]))
+        ndcg = 0.2 - 0.1 * drawn["prune.shares.dims"] - 0.02 * (effort < 1) - 0.05 * (drawn["scheme"] == "other")
         return measured(size, ndcg, drop=1 - ndcg / 0.2)
 
 
 def search(folder: Path, measure: Callable[[dict[str, Any], float], Measured], limit: int = 80, **more: Any) -> Search:
-    first = [{"scheme": "int8", "prune.share": 0.0}]
+    first = [{"scheme": "int8", "prune.shares.dims": 0.0}]
     return Search(SPACE, measure, Limits(limit), folder / "sweep" / "study.db", "name", first, Progress(), **more)
 
 
@@ -140,11 +141,11 @@ def test_a_search_finds_the_best_file_within_the_size_and_halves_its_way_there(
     points = search(tmp_path, model).run(20)
     assert len(points) == 20
     best = choose(points, Limits(80))
-    assert best and best.drawn == {"scheme": "int8", "prune.share": 0.25} and best.effort == 1
-    assert points[0].drawn == {"scheme": "int8", "prune.share": 0.0}
+    assert best and best.drawn == {"scheme": "int8", "prune.shares.dims": 0.25} and best.effort == 1
+    assert points[0].drawn == {"scheme": "int8", "prune.shares.dims": 0.0}
     # Too large, or worse than most: not fine-tuned to the end.
     full = [drawn for drawn, effort in model.asked if effort == 1]
-    assert {"scheme": "int8", "prune.share": 0.0} not in full
+    assert {"scheme": "int8", "prune.shares.dims": 0.0} not in full
     assert len(full) < len(model.asked) - len(full)
     assert {effort for _, effort in model.asked} == {FIRST_RUNG, 1.0}
     # A point that is drawn again is not measured again.
@@ -307,7 +308,7 @@ def test_a_sweep_from_the_table_to_the_recipe_of_the_chosen_file(
     folder = tmp_path / "run" / "sweep"
     assert not list((folder / "trials").iterdir())
     chosen = next(entry for entry in found["points"] if entry["number"] == found["chosen"])
-    assert chosen["drawn"]["scheme"] == "int8"
+    assert chosen["drawn"]["scheme"] in schemes()
 
     # The recipe gives the file that was measured, from the trained model that is there, if the neighbours are the same.
     best = load_recipe(folder / "best.toml")

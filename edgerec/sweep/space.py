@@ -7,10 +7,12 @@ from typing import Any
 
 from converters.schemes import SCHEMES
 from edgerec.recipe import Recipe
+from edgerec.recipe.distill import OWN
 
 # One choice for each name.
 Drawn = dict[str, Any]
 SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
+SHARE = "prune.shares."
 # Of the recipe's neighbours.
 NEIGHBOURS = (0, 0.25, 0.5, 1, 2)
 
@@ -25,15 +27,13 @@ def choices(recipe: Recipe) -> dict[str, list[Any]]:
     pruned = recipe.prune.enabled
     if model.encoder != "mean":  # which has no units to remove
         pruned = True
-        found["prune.share"] = list(SHARES)
-        if model.encoder == "gru":
-            found["prune.units"] = ["feed_forward", "state", "feed_forward,state"]
+        found |= {f"{SHARE}{kind}": list(SHARES) for kind in _kinds(model.encoder)}
     if pruned and (most := model.transitions.neighbours):
         # They are counted and weighted after fine-tuning, so that the trained network serves all of them.
         found["model.transitions.neighbours"] = sorted({min(1000, round(most * share)) for share in NEIGHBOURS})
-    if hasattr(recipe, "quantize") and any(_is_grid(name) for name in found["scheme"]):
+    if any(_is_grid(name) for name in found["scheme"]):
         found["aware"] = [False, True]
-    if getattr(getattr(recipe, "distill", None), "teacher", None) == "trained":
+    if recipe.distill.teacher == OWN:
         found["distill.weight"] = [0.5, 0.7, 0.9]
         found["distill.temperature"] = [1.0, 2.0]
     return {name: options for name, options in found.items() if len(options) > 1 or name == "scheme"}
@@ -46,12 +46,10 @@ def schemes() -> list[str]:
 
 def settings(drawn: Drawn) -> dict[str, Any]:
     """Keys of the recipe with their values, for one option of each choice."""
-    found = {name: value for name, value in drawn.items() if name not in ("scheme", "prune.units", "aware")}
+    found = {name: value for name, value in drawn.items() if name not in ("scheme", "aware")}
     found["convert.schemes"] = [drawn["scheme"]]
-    if "prune.share" in drawn:
+    if any(name.startswith(SHARE) for name in drawn):
         found |= {"prune.enabled": True, "prune.method": "structured"}
-    if "prune.units" in drawn:
-        found["prune.units"] = drawn["prune.units"].split(",")
     if drawn.get("aware") and _is_grid(drawn["scheme"]):
         found["quantize.scheme"] = drawn["scheme"]
     return found
@@ -68,8 +66,11 @@ def plain(recipe: Recipe) -> list[Drawn]:
 def words(drawn: Mapping[str, Any]) -> str:
     """The choices in a line, for people."""
     named = [drawn["scheme"]]
-    if share := drawn.get("prune.share"):
-        named.append(f"{share:.1%} of {drawn.get('prune.units', 'feed_forward').replace(',', ' and ')} removed")
+    named += [
+        f"{share:.1%} of {name.removeprefix(SHARE)} removed"
+        for name, share in drawn.items()
+        if name.startswith(SHARE) and share
+    ]
     if (neighbours := drawn.get("model.transitions.neighbours")) is not None:
         named.append(f"{neighbours} neighbours")
     if drawn.get("aware"):
@@ -79,5 +80,10 @@ def words(drawn: Mapping[str, Any]) -> str:
     return ", ".join(named)
 
 
+def _kinds(encoder: str) -> list[str]:
+    """The kinds of units that are removed."""
+    return ["dims", "feed_forward", *(["state"] if encoder in ("gru", "lru") else [])]
+
+
 def _is_grid(scheme: str) -> bool:
-    return getattr(SCHEMES[scheme], "storage", None) is not None
+    return SCHEMES[scheme].storage is not None
