@@ -5,7 +5,7 @@ quick and a device install can say which extra is missing.
 import click
 
 from device_runner import __version__
-from device_runner.cli import bench
+from device_runner.cli.bench import bench
 from device_runner.command import CONTEXT, Group
 from edgerec.cli.compare import compare
 from edgerec.cli.data import data
