@@ -38,7 +38,9 @@ TITLES = "titles.txt"
 GOLDEN = "golden.json"
 CARD = "MODEL_CARD.md"
 ATTRIBUTES = "attributes.json"
-MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD, ATTRIBUTES})
+FEATURES = "features.json"
+ITEM_VALUES = "item_values.json"
+MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD, ATTRIBUTES, FEATURES, ITEM_VALUES})
 # Far above any real catalogue (10 M ids of 20 bytes); stops a zip bomb before it is unpacked.
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 # Read at once where the whole would only take memory.
@@ -66,7 +68,9 @@ class Bundle:
         titles: likewise title by row (``""`` where unknown), or empty when the bundle has none.
         user_features: features of the user that the model can read; their rows stand behind those of all items.
         attributes: attributes of the items that a list can be kept diverse by, by name.
-        content: the bytes of a bundle that was given as such.
+        model: the flatbuffer, whose hash was checked.
+        features: the entries of ``features.json``; empty when the bundle has none.
+        item_values: the entries of ``item_values.json``: by name, one value for each item; likewise.
     """
 
     path: Path
@@ -76,7 +80,10 @@ class Bundle:
     titles: Sequence[str]
     user_features: list[UserFeature]
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
-    content: bytes | None = field(default=None, repr=False)
+    model: bytes = field(default=b"", repr=False)
+    features: Sequence[dict[str, Any]] = ()
+    item_values: Mapping[str, Sequence[Any]] = field(default_factory=dict, repr=False)
+    _texts: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -114,9 +121,8 @@ class Bundle:
         Raises:
             BundleError: the file is absent, not a bundle, truncated, altered, or of a newer format.
         """
-        content = source if isinstance(source, bytes) else None
         path = IN_MEMORY if isinstance(source, bytes) else Path(source)
-        manifest, members = _read_members(path, content)
+        manifest, model, members = _read_members(path, source if isinstance(source, bytes) else None)
         try:
             contract = contract_from_json(manifest.get("contract"))
         except ValueError as error:
@@ -127,7 +133,23 @@ class Bundle:
             _check_vocabulary(items, titles, contract, path)
         attributes = _parsed(members, ATTRIBUTES, lambda document: attributes_from_json(document, len(items) - 1), path)
         user_features = _user_features(manifest, contract, path)
-        return cls(path, manifest, contract, items, titles, user_features, attributes or {}, content)
+        return cls(
+            path,
+            manifest,
+            contract,
+            items,
+            titles,
+            user_features,
+            attributes or {},
+            model,
+            _parsed(members, FEATURES, list, path) or (),
+            _parsed(members, ITEM_VALUES, dict, path) or {},
+            {name: members[name] for name in (GOLDEN, CARD) if name in members},
+        )
+
+    def checked_model(self) -> bytes:
+        """The flatbuffer that a runtime may load."""
+        return self.model
 
     def contract_of(self, kind: type[KindOfContract]) -> KindOfContract:
         """The contract, which must be of this kind.
@@ -146,11 +168,10 @@ class Bundle:
         Raises:
             BundleError: they are malformed.
         """
-        _, members = _read_members(self.path, self.content)
-        if GOLDEN not in members:
+        if GOLDEN not in self._texts:
             return []
         try:
-            cases = json.loads(members[GOLDEN])["cases"]
+            cases = json.loads(self._texts[GOLDEN])["cases"]
         except (ValueError, RecursionError, TypeError, KeyError):
             raise BundleError(f"{self.path}: {GOLDEN} has no list of cases") from None
         last = self.contract.items + rows_of(self.user_features) if isinstance(self.contract, Retrieval) else None
@@ -164,14 +185,13 @@ class Bundle:
         Raises:
             BundleError: it is not UTF-8.
         """
-        _, members = _read_members(self.path, self.content)
         try:
-            return members[CARD].decode("utf-8") if CARD in members else None
+            return self._texts[CARD].decode("utf-8") if CARD in self._texts else None
         except UnicodeDecodeError:
             raise BundleError(f"{self.path}: {CARD} is not UTF-8") from None
 
 
-def _read_members(path: Path, in_memory: bytes | None) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _read_members(path: Path, in_memory: bytes | None) -> tuple[dict[str, Any], bytes, dict[str, bytes]]:
     if in_memory is None and not path.is_file():
         raise BundleError(f"{path}: {'a folder, not a bundle' if path.is_dir() else 'no such file'}")
     size = path.stat().st_size if in_memory is None else len(in_memory)
@@ -195,13 +215,15 @@ def _read_members(path: Path, in_memory: bytes | None) -> tuple[dict[str, Any], 
             raise BundleError(f"{path}: has no {MANIFEST}, so it is not an edgerec bundle")
         manifest = _manifest(members.pop(MANIFEST), path)
         _check_flatbuffer(file, zip_start, manifest, path)
+        file.seek(0)
+        model = file.read(zip_start)
     hashes = manifest.get("members")
     if not isinstance(hashes, dict) or set(hashes) != set(members):
         raise BundleError(f"{path}: its members are not those that {MANIFEST} lists; convert the model again")
     for name, content in members.items():
         if hashlib.sha256(content).hexdigest() != hashes[name]:
             raise BundleError(f"{path}: {name} was altered (its sha256 is not the one in {MANIFEST})")
-    return manifest, members
+    return manifest, model, members
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from device_runner.backends import Signature, choose_backend, load_signatures
 from device_runner.bundle import Bundle, KindOfContract
-from device_runner.errors import BackendError, BundleError
+from device_runner.errors import BundleError
 
 
 class LoadedBundle(Generic[KindOfContract]):
@@ -30,16 +30,14 @@ class LoadedBundle(Generic[KindOfContract]):
         contract: KindOfContract,
         backend: str,
         threads: int,
-        source: str | Path | bytes,
     ) -> None:
         self.bundle = bundle
         self.contract = contract
         self.backend = backend
         self._threads = threads
-        self._source = source
         self._lock = threading.Lock()
         self._closed = False
-        self._signatures: Mapping[str, Signature] | None = self._load(bundle)
+        self._signatures: Mapping[str, Signature] | None = self._load()
         _loaded.add(self)
 
     @classmethod
@@ -60,11 +58,10 @@ class LoadedBundle(Generic[KindOfContract]):
         """
         bundle = Bundle.read(source)
         contract = bundle.contract_of(kind)
-        return cls(bundle, contract, choose_backend(backend, bundle.runtimes), threads, source)
+        return cls(bundle, contract, choose_backend(backend, bundle.runtimes), threads)
 
-    def _load(self, bundle: Bundle) -> Mapping[str, Signature]:
-        model = self._source if isinstance(self._source, bytes) else Path(self._source)
-        return load_signatures(model, self.backend, self._threads, self.contract.signatures, bundle.path.name)
+    def _load(self) -> Mapping[str, Signature]:
+        return load_signatures(self.bundle, self.backend, self._threads, self.contract.signatures)
 
     def close(self) -> None:
         """Give the runtime's memory back, after the call that another thread may be in. Closing twice is allowed."""
@@ -115,7 +112,7 @@ class LoadedBundle(Generic[KindOfContract]):
 
         Raises:
             RuntimeError, ValueError: the bundle is closed, or the runtime refuses the inputs.
-            BundleError, BackendError: in a forked process, the file cannot be loaded again.
+            BackendError: in a forked process, the model cannot be loaded again.
         """
         # The interpreter has one set of buffers. The runtime copies the outputs from them, so inside the lock.
         with self._lock:
@@ -127,12 +124,7 @@ class LoadedBundle(Generic[KindOfContract]):
         if self._signatures is None:
             if self._closed:
                 raise RuntimeError(f"{self.bundle.path}: the bundle was closed; load it again")
-            again = Bundle.read(self._source)
-            if again.fingerprint != self.bundle.fingerprint:
-                raise BackendError(
-                    f"{self.bundle.path}: another model than before the fork of this process; load it again"
-                )
-            self._signatures = self._load(again)
+            self._signatures = self._load()
         return self._signatures
 
     def _after_fork(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from device_runner.attributes import Attribute
-from device_runner.ranking import top_rows
+from device_runner.ranking import best_rows
 
 NO_ROWS = np.zeros(0, np.int32)
 
@@ -45,8 +45,9 @@ class Selection:
         permitted[self.banned] = -np.inf
         length = k if not self.caps else min(4 * k, len(scores))
         while True:
-            ranked = top_rows(permitted[None], length)[0]
-            ranked = ranked[ranked > 0]
+            ranked = best_rows(permitted, length)
+            if not self.caps:
+                return ranked
             places = self.within_caps(ranked.tolist(), k)
             if len(places) == k or len(ranked) < length or length >= len(scores):
                 return ranked[places]
