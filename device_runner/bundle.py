@@ -40,7 +40,9 @@ CARD = "MODEL_CARD.md"
 ATTRIBUTES = "attributes.json"
 FEATURES = "features.json"
 ITEM_VALUES = "item_values.json"
-MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD, ATTRIBUTES, FEATURES, ITEM_VALUES})
+# Of format version 3.
+NEWEST_MEMBERS = frozenset({ATTRIBUTES, FEATURES, ITEM_VALUES})
+MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD}) | NEWEST_MEMBERS
 # Far above any real catalogue (10 M ids of 20 bytes); stops a zip bomb before it is unpacked.
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 # Read at once where the whole would only take memory.
