@@ -1,0 +1,124 @@
+"""``device_runner`` passes the conformance suite that every target's implementation is held to."""
+
+import base64
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device_runner import BackendError, Bundle, BundleError, Recommender
+from device_runner.state import State
+
+ROOT = Path(__file__).resolve().parents[1]
+SUITE = ROOT / "converters" / "targets" / "conformance"
+FILES = {path.stem: json.loads(path.read_text()) for path in sorted((SUITE / "cases").glob("*.json"))}
+ERRORS: dict[str, Any] = {"bundle": (BundleError, BackendError), "value": ValueError, "type": TypeError}
+CASES = [pytest.param(topic, case, id=f"{topic}: {case['name']}") for topic in FILES for case in FILES[topic]["cases"]]
+
+
+def place_of(bundle: str) -> Path:
+    return ROOT / bundle if "/" in bundle else SUITE / "bundles" / f"{bundle}.tflite"
+
+
+def content_of(file: Mapping[str, Any]) -> bytes:
+    """The bytes of a damaged file."""
+    content = bytearray(place_of(file["base"]).read_bytes()[: file["keep"]])
+    for at, patch in file.get("patches", []):
+        content[at : at + len(patch) // 2] = bytes.fromhex(patch)
+    return bytes(content) + base64.b64decode(file.get("tail", ""))
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Callable[[str], Recommender]:
+    """Recommenders by name of the bundle; each is loaded once."""
+    known: dict[str, Recommender] = {}
+
+    def load(bundle: str) -> Recommender:
+        return known[bundle] if bundle in known else known.setdefault(bundle, Recommender.load(place_of(bundle)))
+
+    return load
+
+
+@pytest.mark.parametrize(("topic", "case"), CASES)
+def test_the_case_of_the_suite(
+    topic: str, case: dict[str, Any], loaded: Callable[[str], Recommender], tmp_path: Path
+) -> None:
+    expected = case["expected"]
+    if "file" in case:
+        path = tmp_path / "model.tflite"
+        path.write_bytes(content_of(case["file"]))
+    else:
+        path = place_of(FILES[topic]["bundle"])
+    if "error" in expected:
+        with pytest.raises(ERRORS[expected["error"]]):
+            CALLS[case["call"]](path if "file" in case else loaded(FILES[topic]["bundle"]), case["arguments"])
+        return
+    found = CALLS[case["call"]](path if "file" in case else loaded(FILES[topic]["bundle"]), case["arguments"])
+    for name, value in expected.items():
+        assert same(found[name], value, FILES[topic]["tolerance"]), (name, found[name], value)
+
+
+def test_the_suite_is_of_the_models_that_are_there() -> None:
+    for topic, file in FILES.items():
+        if "bundle" in file:
+            model = Bundle.read(place_of(file["bundle"])).fingerprint
+            assert file["model_sha256"] == model, f"{topic}.json is old; run: python tests/make_conformance.py cases"
+
+
+def same(found: Any, expected: Any, tolerance: float) -> bool:
+    """Whether they are equal, floating-point numbers within the tolerance; ``None`` stands for NaN."""
+    if isinstance(expected, list):
+        pairs = zip(found, expected, strict=False)
+        return len(found) == len(expected) and all(same(one, other, tolerance) for one, other in pairs)
+    if isinstance(expected, float):
+        return abs(found - expected) <= tolerance * max(1.0, abs(expected))
+    if expected is None and isinstance(found, float):
+        return math.isnan(found)
+    return bool(found == expected)
+
+
+def recommend(recommender: Recommender, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return listed(recommender.recommend(**arguments))
+
+
+def steps(recommender: Recommender, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    state = recommender.new_state(arguments.get("user"))
+    for event in arguments["events"]:
+        state = State.from_bytes(recommender.advance(state, event).to_bytes())
+    options = {name: arguments[name] for name in ("k", "exclude") if name in arguments}
+    prefix = state.to_bytes()[: -4 * state.values.size]
+    found = listed(recommender.recommend_from_state(state, **options))
+    return found | {"state_prefix": prefix.hex(), "state_values": state.values[0].tolist()}
+
+
+def listed(found: Any) -> dict[str, Any]:
+    parts = {name: [getattr(entry, name[:-1]) for entry in found] for name in ("items", "scores", "titles")}
+    return parts | {"because": [e.because for e in found], "unknown": found.unknown, "source": found.source}
+
+
+def load(path: Path, _: Mapping[str, Any]) -> dict[str, Any]:
+    bundle = Recommender.load(path).bundle
+    return {"name": bundle.name, "items": len(bundle.items) - 1, "titles": bool(bundle.titles)}
+
+
+def golden(given: Path | Recommender, _: Mapping[str, Any]) -> dict[str, Any]:
+    """How many golden vectors pass, and how many do not."""
+    recommender = given if isinstance(given, Recommender) else Recommender.load(given)
+    outcomes = []
+    for case in recommender.bundle.golden():
+        ids, scores = recommender.recommend_rows(case["history"], case["exclude"], len(case["ids"]))
+        largest = max((abs(score) for score in case["scores"]), default=0.0)
+        near = [abs(a - b) <= case["tolerance"] * largest for a, b in zip(scores.tolist(), case["scores"], strict=True)]
+        outcomes.append(ids.tolist() == case["ids"] and all(near))
+    return {"passed": sum(outcomes), "failed": outcomes.count(False)}
+
+
+CALLS: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]] = {
+    "recommend": recommend,
+    "steps": steps,
+    "load": load,
+    "golden": golden,
+}
