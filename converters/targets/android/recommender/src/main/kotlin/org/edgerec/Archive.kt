@@ -97,6 +97,7 @@ internal class Archive private constructor(private val file: ByteBuffer, private
             )
             val count = file.getShort(end + 10).toInt() and 0xFFFF
             val bytes = file.getInt(end + 12).toLong() and 0xFFFFFFFFL
+            if (file.getInt(end + 4) != 0) damaged("it is one of several disks")
             val first = file.getInt(end + 16).toLong() and 0xFFFFFFFFL
             if (first + bytes != end.toLong()) damaged("its directory is not where it should be")
             val entries = ArrayList<Entry>()

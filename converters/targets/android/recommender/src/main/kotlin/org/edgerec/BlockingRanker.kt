@@ -1,7 +1,6 @@
 package org.edgerec
 
 import java.io.Closeable
-import kotlin.math.abs
 
 /**
  * A candidate for a ranking model.
@@ -44,46 +43,36 @@ class BlockingRanker private constructor(
         return scores
     }
 
-    /** Runs the golden vectors, as [BlockingRecommender.checkGolden]. */
-    fun checkGolden(): Int {
-        val cases = bundle.golden()
-        cases.forEachIndexed { place, case ->
-            val expected = (case["scores"] as? List<*>)?.map { (it as? Number)?.toFloat() ?: Float.NaN }
-                ?: throw BundleException("golden.json has a malformed case")
-            val found = try {
-                score(
-                    texts(case["user"]), (case["candidates"] as? List<*>).orEmpty().map(::candidate), texts(case["context"]),
-                    (case["history"] as? List<*>).orEmpty().map { it as? String ?: throw malformed() },
-                    (case["history_values"] as? List<*>)?.map { (it as? Number)?.toFloat() },
-                )
-            } catch (error: IllegalArgumentException) {
-                throw BundleException("golden.json has a malformed case (${error.message})", error)
-            }
-            val tolerance = (case["tolerance"] as? Number)?.toFloat() ?: GOLDEN_TOLERANCE
-            val largest = expected.maxOfOrNull { abs(it) } ?: 0f
-            val close = found.size == expected.size &&
-                found.indices.all { abs(found[it] - expected[it]) <= tolerance * maxOf(largest, 1e-6f) }
-            if (!close) {
-                throw BundleException(
-                    "golden vector ${place + 1} of ${cases.size}: expected the scores $expected, got ${found.toList()}; " +
-                        "this device computes otherwise than Python",
-                )
-            }
+    /** Runs the golden vectors of the bundle, as [BlockingRecommender.golden]. */
+    fun golden(): GoldenResult = Golden.run(bundle.golden()) { case ->
+        val expected = Golden.scores(case)
+        val found = try {
+            score(
+                texts(case["user"]),
+                (case["candidates"] as? List<*> ?: throw Golden.malformed()).map(::candidate),
+                texts(case["context"]),
+                (case["history"] as? List<*>).orEmpty().map { it as? String ?: throw Golden.malformed() },
+                (case["history_values"] as? List<*>)?.map { (it as? Number)?.toFloat() },
+            )
+        } catch (error: IllegalArgumentException) {
+            throw Golden.malformed(error)
         }
-        return cases.size
+        if (Golden.near(expected, found, Golden.within(case, expected))) {
+            null
+        } else {
+            "expected the scores ${expected.toList()}, got ${found.toList()}"
+        }
     }
 
     override fun close() = runtime.close()
-
-    private fun malformed() = BundleException("golden.json has a malformed case")
 
     private fun texts(value: Any?): Map<String, Any?> =
         (value as? Map<*, *>).orEmpty().entries.associate { it.key as String to it.value }
 
     private fun candidate(entry: Any?): Candidate = when (entry) {
         is String -> Candidate(entry)
-        is Map<*, *> -> Candidate(entry["item"] as? String ?: throw malformed(), texts(entry) - "item")
-        else -> throw malformed()
+        is Map<*, *> -> Candidate(entry["item"] as? String ?: throw Golden.malformed(), texts(entry) - "item")
+        else -> throw Golden.malformed()
     }
 
     private fun requireKnown(of: String, argument: String, given: Map<String, Any?>) {
@@ -177,7 +166,6 @@ class BlockingRanker private constructor(
     companion object {
         private const val SIGNATURE = "score"
         private const val OUTPUT = "scores"
-        private const val GOLDEN_TOLERANCE = 0.02f
 
         /**
          * Loads the model and runs it once to see that it fits.

@@ -102,33 +102,21 @@ class BlockingRecommender private constructor(
     }
 
     /**
-     * Runs the golden vectors of the bundle, whose outputs are known from Python.
+     * Runs the golden vectors of the bundle: the self-test of the model on this device.
      *
-     * @return how many there are.
-     * @throws BundleException one is malformed, or the model answers otherwise.
+     * @throws BundleException they are malformed.
      */
-    fun checkGolden(): Int {
-        val cases = bundle.golden()
-        cases.forEachIndexed { place, case ->
-            val (history, exclude, ids) = listOf("history", "exclude", "ids").map { rowsOf(case[it]) }
-            val expected = (case["scores"] as? List<*>)?.map { (it as? Number)?.toFloat() }
-            if (history == null || exclude == null || ids == null || expected == null || null in expected) {
-                throw BundleException("golden.json has a malformed case")
-            }
-            val tolerance = (case["tolerance"] as? Number)?.toFloat() ?: GOLDEN_TOLERANCE
-            val (found, scores) = best(after(history), exclude.toSet(), ids.size)
-            val close = scores.indices.all { at ->
-                val wanted = expected.getOrNull(at) ?: return@all false
-                kotlin.math.abs(scores[at] - wanted) <= tolerance * maxOf(1f, kotlin.math.abs(wanted))
-            }
-            if (!close || found.size != ids.size || !sameUpToTies(ids, expected.filterNotNull(), found, tolerance)) {
-                throw BundleException(
-                    "golden vector ${place + 1} of ${cases.size}: expected the rows ${ids.toList()}, got ${found.toList()}; " +
-                        "this device computes otherwise than Python",
-                )
-            }
+    fun golden(): GoldenResult = Golden.run(bundle.golden()) { case ->
+        val (history, exclude, ids) = listOf("history", "exclude", "ids").map { rowsOf(case[it]) }
+        val expected = Golden.scores(case)
+        if (expected.size != ids.size) throw Golden.malformed()
+        val (found, scores) = if (ids.isEmpty()) IntArray(0) to FloatArray(0) else best(after(history), exclude.toSet(), ids.size)
+        val within = Golden.within(case, expected)
+        if (Golden.near(expected, scores, within) && Golden.sameOrder(ids, expected, found, within)) {
+            null
+        } else {
+            "expected the rows ${ids.toList()} with the scores ${expected.toList()}, got ${found.toList()} with ${scores.toList()}"
         }
-        return cases.size
     }
 
     override fun close() = runtime.close()
@@ -258,21 +246,14 @@ class BlockingRecommender private constructor(
 
     private fun padded(rows: IntArray): IntArray = rows.copyOf(contract.maxExclude)
 
-    private fun rowsOf(value: Any?): IntArray? {
+    /** Rows of an entry of a golden vector. */
+    private fun rowsOf(value: Any?): IntArray {
         val last = contract.items + bundle.userFeatures.sumOf { it.rows }
-        val rows = (value as? List<*>)?.map { it as? Long ?: 0L } ?: return null
-        return if (rows.all { it in 1..last }) IntArray(rows.size) { rows[it].toInt() } else null
-    }
-
-    /** Whether two lists have the same rows, but for those whose scores are too near to tell them apart. */
-    private fun sameUpToTies(ids: IntArray, expected: List<Float>, found: IntArray, tolerance: Float): Boolean =
-        ids.indices.all { at ->
-            found[at] == ids[at] || ids.indices.any { ids[it] == found[at] && near(expected[it], expected[at], tolerance) } ||
-                near(expected[at], expected.last(), tolerance)
+        val rows = value as? List<*> ?: throw Golden.malformed()
+        return IntArray(rows.size) { place ->
+            (rows[place] as? Long)?.takeIf { it in 1..last }?.toInt() ?: throw Golden.malformed()
         }
-
-    private fun near(one: Float, other: Float, tolerance: Float): Boolean =
-        kotlin.math.abs(one - other) <= 2 * tolerance * maxOf(1f, kotlin.math.abs(other))
+    }
 
     /** Checks the signatures' shapes, and runs the last row: a table shorter than the vocabulary fails here, not later. */
     private fun checkModel() {
@@ -319,8 +300,6 @@ class BlockingRecommender private constructor(
     }
 
     companion object {
-        private const val GOLDEN_TOLERANCE = 0.02f
-
         /**
          * Loads the model and runs it once to see that it fits its vocabulary.
          *
