@@ -9,6 +9,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import struct
 import sys
 import zipfile
@@ -69,6 +70,12 @@ def bundles() -> None:
     write("told", model_of(made["told"]), "told", ids, {"user_features": FEATURES["told"]})
     linked = {"user_features": FEATURES["linked"]}
     write("linked", model_of(made["linked"]), "linked", [f"i{row}" for row in range(1, 7)], linked)
+    colours = [[], [0], [1], [0, 1], [2]]
+    attributes = {
+        "colour": {"values": ["red", "gr\u00fcn", "blue"], "rows": [colours[row % 5] for row in range(40)]},
+        "brand": {"values": ["A", "B"], "rows": [[row // 20] for row in range(40)]},
+    }
+    write("attributes", plain, "plain", ids, {}, attributes=attributes)
     write("five", model_of(made["five"]), "five", [f"i{row}" for row in range(1, 6)], {})
     assert contract.kind == "retrieval"
 
@@ -108,6 +115,15 @@ class Answers:
             expected["because"] = [entry.because for entry in found]
         self._add(name, "recommend", arguments, expected)
 
+    def similar(self, name: str, **arguments: Any) -> None:
+        found = self.recommender.similar(**arguments)
+        self._refuse_near_ties(name, [entry.score for entry in found])
+        self._add(name, "similar", arguments, listed(found))
+
+    def candidates(self, name: str, **arguments: Any) -> None:
+        scores = [None if math.isnan(score) else score for score in self.recommender.score(**arguments)]
+        self._add(name, "candidates", arguments, {"scores": scores})
+
     def steps(self, name: str, **arguments: Any) -> None:
         """One state, brought forward event by event; after each it is stored as bytes and read again."""
         from device_runner.state import State
@@ -115,7 +131,7 @@ class Answers:
         state = self.recommender.new_state(arguments.get("user"))
         for item in arguments["events"]:
             state = State.from_bytes(self.recommender.advance(state, item).to_bytes())
-        options = {key: arguments[key] for key in ("k", "exclude") if key in arguments}
+        options = {key: arguments[key] for key in ("k", "exclude", "allow", "at_most") if key in arguments}
         found = self.recommender.recommend_from_state(state, **options)
         self._refuse_near_ties(name, [entry.score for entry in found])
         values = state.to_bytes()[-4 * state.values.size :]
@@ -131,6 +147,10 @@ class Answers:
         try:
             if call == "recommend":
                 self.recommender.recommend(**arguments)
+            elif call == "similar":
+                self.recommender.similar(**arguments)
+            elif call == "candidates":
+                self.recommender.score(**arguments)
             elif call == "steps":
                 self.recommender.new_state(arguments.get("user"))
         except kind:
@@ -232,6 +252,45 @@ def filters() -> None:
     plain.recommend("everything is excluded from popularity", history=[], exclude=ids)
     plain.recommend("exclusions from popularity", history=[], exclude=["i1", "i3"], k=3)
     plain.write("exclusions")
+    allowed = Answers("plain")
+    allowed.recommend("only allowed ids are returned", history=["i3", "i9"], allow=["i1", "i2", "i4", "i20"], k=3)
+    allowed.recommend("fewer are allowed than k", history=["i3", "i9"], allow=["i1", "i2"], k=5)
+    allowed.recommend("allowed ids that are unknown or named twice", history=["i3"], allow=["x", "i1", "i1"], k=5)
+    allowed.recommend("an empty list allows nothing", history=["i3"], allow=[])
+    allowed.recommend("excluded ids are not returned even if allowed", history=["i3"], allow=["i3", "i5", "i6"],
+                      exclude=["i6"])  # fmt: skip
+    allowed.recommend("more than the graph lists are allowed", history=["i3", "i9"], allow=ids[:30], k=12)
+    allowed.recommend("an allow-list and popularity", history=[], allow=["i9", "i2", "x"])
+    allowed.recommend("everything is allowed", history=["i3", "i9"], allow=ids, k=4)
+    allowed.refused("one string for allow", "recommend", "type", True, history=[], allow="i1")
+    allowed.write("allow")
+    capped = Answers("attributes")
+    capped.recommend("at most one item of each colour", history=["i3", "i9"], at_most={"colour": 1}, k=12)
+    capped.recommend("at most two items of each colour", history=["i3", "i9"], at_most={"colour": 2}, k=40)
+    capped.recommend("two attributes", history=["i3", "i9"], at_most={"colour": 3, "brand": 2}, k=10)
+    capped.recommend("a cap that is never reached", history=["i3", "i9"], at_most={"brand": 40}, k=4)
+    capped.recommend("a cap and popularity", history=[], at_most={"brand": 2, "colour": 1}, k=10)
+    capped.recommend("a cap, an allow-list and exclusions", history=["i3"], at_most={"colour": 1}, allow=ids[:25],
+                     exclude=ids[5:10], k=8)  # fmt: skip
+    capped.recommend("no cap at all", history=["i3", "i9"], at_most={}, k=4)
+    capped.refused("an unknown attribute", "recommend", "value", history=["i3"], at_most={"size": 1})
+    capped.refused("a cap of zero", "recommend", "value", history=["i3"], at_most={"colour": 0})
+    capped.refused("a cap that is no whole number", "recommend", "type", True, history=["i3"], at_most={"colour": 1.5})
+    capped.refused("a cap that is a boolean", "recommend", "type", True, history=["i3"], at_most={"colour": True})
+    capped.similar("similar items with a cap", item="i3", at_most={"brand": 1}, k=5)
+    capped.write("at_most")
+    near = Answers("repeats")
+    near.similar("the nearest items, without the item itself", item="i3", k=4)
+    near.similar("more than the graph lists", item="i3", k=50)
+    near.similar("with exclusions", item="i7", k=3, exclude=["i1", "i2", "i3"])
+    near.similar("of an allow-list", item="i7", allow=["i7", "i8", "i9"])
+    near.refused("similar to an unknown item", "similar", "value", item="x")
+    near.candidates("scores in the order of the candidates", history=["i3", "i9"], candidates=["i9", "i1", "i40", "i1"])
+    near.candidates("an unknown candidate has no score", history=["i3"], candidates=["x", "i1", ""])
+    near.candidates("no candidates", history=["i3"], candidates=[])
+    near.candidates("without a history", history=["x"], candidates=["i1", "x"])
+    near.refused("one string for candidates", "candidates", "type", True, history=["i3"], candidates="i1")
+    near.write("similar_and_candidates")
 
 
 def users() -> None:
@@ -253,6 +312,7 @@ def users() -> None:
     ids = [f"i{row}" for row in range(1, 41)]
     told.recommend("user features keep their place before a long history", history=ids, user={"age": 9}, k=5,
                    exclude_history=False)  # fmt: skip
+    told.candidates("candidates for a user", history=["i1"], user={"gender": "F"}, candidates=["i2", "i3"])
     told.refused("an unknown feature", "recommend", "value", history=["i1"], user={"height": 1})
     told.write("user_features")
 
@@ -265,6 +325,7 @@ def states() -> None:
     told.steps("three events are not returned when excluded", events=["i1", "i2"], k=5, exclude=["i1", "i2"])
     told.steps("an unknown event changes nothing", events=["i1", "x", "i2"], k=5)
     told.steps("more events than the history has places", events=[f"i{row}" for row in range(1, 21)], k=5)
+    told.steps("of an allow-list", events=["i4", "i9"], allow=["i1", "i2", "i9"], k=5)
     told.steps("a user and events", events=["i4", "i9"], user={"gender": "M", "age": 40}, k=5)
     told.refused("an unknown feature", "steps", "value", events=[], user={"height": 1})
     told.write("states")
@@ -505,6 +566,23 @@ def damaged() -> None:
         ("has the same number twice", b"\6" + bytes(30)), ("has fewer bits than the items need", b"\5" + bytes(25)),
     ):  # fmt: skip
         plain.with_members(f"items.bin {what}", {"items.txt": None, "items.bin": content}, hashed=True)
+    attributes = {"colour": {"values": ["red", "blue"], "rows": [[0], [1], []] + [[0, 1]] * 37}}
+    of_three = {"edgerec.json": json.dumps(plain.manifest | {"format": 3}).encode()}
+    for what, document in (
+        ("are a list", []), ("have a colour that is a list", {"colour": []}),
+        ("have no values", {"colour": {"rows": attributes["colour"]["rows"]}}),
+        ("have values that are no texts", {"colour": {**attributes["colour"], "values": [1, 2]}}),
+        ("have a value twice", {"colour": {**attributes["colour"], "values": ["red", "red"]}}),
+        ("have a row too few", {"colour": {**attributes["colour"], "rows": [[0]] * 39}}),
+        ("have a place that does not exist", {"colour": {**attributes["colour"], "rows": [[2]] * 40}}),
+        ("have a place below zero", {"colour": {**attributes["colour"], "rows": [[-1]] * 40}}),
+        ("have a place that is a boolean", {"colour": {**attributes["colour"], "rows": [[True]] * 40}}),
+        ("give an item a value twice", {"colour": {**attributes["colour"], "rows": [[1, 1]] * 40}}),
+    ):  # fmt: skip
+        changed = {**of_three, "attributes.json": json.dumps(document).encode()}
+        plain.with_members(f"attributes that {what}", changed, hashed=True)
+    sound_attributes = {**of_three, "attributes.json": json.dumps(attributes).encode()}
+    plain.with_members("attributes that are sound", sound_attributes, hashed=True, expected=sound)
     plain.add("golden vectors pass", call="golden", expected={"passed": 3})
     case = json.loads(plain.members["golden.json"])["cases"][0]
     for what, text in (

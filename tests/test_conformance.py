@@ -84,11 +84,19 @@ def recommend(recommender: Recommender, arguments: Mapping[str, Any]) -> dict[st
     return listed(recommender.recommend(**arguments))
 
 
+def similar(recommender: Recommender, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return listed(recommender.similar(**arguments))
+
+
+def candidates(recommender: Recommender, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {"scores": recommender.score(**arguments)}
+
+
 def steps(recommender: Recommender, arguments: Mapping[str, Any]) -> dict[str, Any]:
     state = recommender.new_state(arguments.get("user"))
     for event in arguments["events"]:
         state = State.from_bytes(recommender.advance(state, event).to_bytes())
-    options = {name: arguments[name] for name in ("k", "exclude") if name in arguments}
+    options = {name: arguments[name] for name in ("k", "exclude", "allow", "at_most") if name in arguments}
     prefix = state.to_bytes()[: -4 * state.values.size]
     found = listed(recommender.recommend_from_state(state, **options))
     return found | {"state_prefix": prefix.hex(), "state_values": state.values[0].tolist()}
@@ -118,6 +126,8 @@ def golden(given: Path | Recommender, _: Mapping[str, Any]) -> dict[str, Any]:
 
 CALLS: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]] = {
     "recommend": recommend,
+    "similar": similar,
+    "candidates": candidates,
     "steps": steps,
     "load": load,
     "golden": golden,
