@@ -30,6 +30,7 @@ class Attribute private constructor(
             val starts = IntArray(items + 2)
             rows.forEachIndexed { place, row ->
                 require(row is List<*>) { "has a malformed row of the attribute $name" }
+                require(row.toSet().size == row.size) { "gives an item a value of the attribute $name twice" }
                 starts[place + 2] = starts[place + 1] + row.size
             }
             val indexes = IntArray(starts.last())
