@@ -1,6 +1,5 @@
 """Export to Android: a Gradle library module in Kotlin with the bundle among its assets, and a sample app."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -63,7 +62,7 @@ def export_android(model: Path, out: Path, ranker: Path | None = None, runtime: 
             shutil.copyfile(source, made / ASSETS / name)
         if out.exists():
             out.rmdir()
-        os.replace(made, out)
+        made.replace(out)
     return sum(path.is_file() for path in out.rglob("*"))
 
 
@@ -77,7 +76,7 @@ def check_runs(bundle: Bundle, path: Path, runtime: str) -> None:
     runs = sorted(name for name, scheme in SCHEMES.items() if alike in scheme.runtimes)
     if bundle.scheme in SCHEMES and alike not in SCHEMES[bundle.scheme].runtimes:
         raise ExportError(
-            f"{path}: {library} does not run the scheme {bundle.scheme}; convert the model with one of {', '.join(runs)}"
+            f"{path}: {library} does not run the scheme {bundle.scheme}; convert the model with {' or '.join(runs)}"
             + ("" if runtime == "litert" else ", or choose --runtime litert")
         )
     if alike not in bundle.runtimes:
