@@ -1,0 +1,15 @@
+"""``edgerec export``: a model as a part of an app, one file for each target."""
+
+import click
+
+from device_runner.command import CONTEXT, Group
+from edgerec.cli.export.android import android
+
+
+@click.group(cls=Group, context_settings=CONTEXT)
+def export() -> None:
+    """Write a module with the model inside, ready for an app."""
+
+
+for target in (android,):
+    export.add_command(target)
