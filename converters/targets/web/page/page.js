@@ -49,15 +49,16 @@ function shown(title) {
 /** A title whose last words in parentheses are muted. @param {string} title @param {string} [name] */
 function titled(title, name = 'title') {
   const [, words, aside] = /^(.*?)(\s*\([^()]*\))?$/s.exec(title) ?? [];
-  return element('span', { class: name }, words ?? title, ...(aside ? [element('span', { class: 'aside' }, aside)] : []));
+  return element(
+    'span',
+    { class: name },
+    words ?? title,
+    ...(aside ? [element('span', { class: 'aside' }, aside)] : []),
+  );
 }
 
 /** @param {string} text */
-const searchable = (text) =>
-  text
-    .normalize('NFD')
-    .replace(/\p{M}/gu, '')
-    .toLowerCase();
+const searchable = (text) => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
 
 /** @param {number} milliseconds */
 const time = (milliseconds) => `${milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms`;
@@ -74,7 +75,11 @@ function find() {
   select(matches.length ? 0 : -1);
   the('matches').replaceChildren(
     ...matches.map((item, place) => {
-      const option = element('li', { role: 'option', id: `match-${place}`, 'aria-selected': String(place === selected) });
+      const option = element('li', {
+        role: 'option',
+        id: `match-${place}`,
+        'aria-selected': String(place === selected),
+      });
       option.append(titled(titleOf(item), 'name'), element('span', { class: 'id' }, item));
       option.addEventListener('pointerdown', (event) => event.preventDefault());
       option.addEventListener('click', () => pick(item));
@@ -195,11 +200,17 @@ function show(list, took, explaining) {
   if (explaining !== undefined) times.push(`, ${time(explaining)} with the reasons`);
   the('times').replaceChildren(...times);
   const [best, worst] = [list[0]?.score ?? 0, list.at(-1)?.score ?? 0];
-  const focused = document.activeElement?.closest('#recommended') ? document.activeElement.getAttribute('data-item') : null;
+  const focused = document.activeElement?.closest('#recommended')
+    ? document.activeElement.getAttribute('data-item')
+    : null;
   the('recommended').replaceChildren(
     ...list.map(({ item, title, score, because }, place) => {
       const name = shown(title || item);
-      const add = element('button', { type: 'button', class: 'add', 'data-item': item, 'aria-label': `Add ${name}` }, '+');
+      const add = element(
+        'button',
+        { type: 'button', class: 'add', 'data-item': item, 'aria-label': `Add ${name}` },
+        '+',
+      );
       add.addEventListener('click', () => pick(item));
       const text = element('div', {}, titled(name));
       if (byModel) {
@@ -229,7 +240,13 @@ function showOptions() {
     const id = `user-${place}`;
     const field = values.length
       ? element('select', { id, name: `user ${name}` }, element('option', { value: '' }, 'not told'))
-      : element('input', { id, name: `user ${name}`, type: 'number', step: 'any', placeholder: `such as ${edges[0] ?? 1}` });
+      : element('input', {
+          id,
+          name: `user ${name}`,
+          type: 'number',
+          step: 'any',
+          placeholder: `such as ${edges[0] ?? 1}`,
+        });
     field.append(...values.map((value) => element('option', { value }, value)));
     form.append(element('div', {}, element('label', { for: id }, `You: ${name}`), field));
   }
@@ -237,7 +254,9 @@ function showOptions() {
     const id = `at-most-${place}`;
     const field = element('select', { id, name: `at most ${name}` }, element('option', { value: '' }, 'any number'));
     field.append(...['1', '2', '3'].map((value) => element('option', { value }, value)));
-    form.append(element('div', {}, element('label', { for: id }, `At most of each ${name.replaceAll('_', ' ')}`), field));
+    form.append(
+      element('div', {}, element('label', { for: id }, `At most of each ${name.replaceAll('_', ' ')}`), field),
+    );
   }
   form.hidden = !form.children.length;
   form.addEventListener('input', () => recommend());
@@ -254,10 +273,14 @@ function showAbout(bytes, took) {
     File: `${(bytes / 1000).toFixed(0)} kB, with ids and titles`,
     Reads: `the last ${contract.maxHistory} picks`,
     ...(quality ? { 'NDCG@10': Number(quality).toFixed(4) } : {}),
-    'Loaded in': Object.entries(took).map(([what, ms]) => `${what} ${time(ms)}`).join(', '),
+    'Loaded in': Object.entries(took)
+      .map(([what, ms]) => `${what} ${time(ms)}`)
+      .join(', '),
     'SHA-256': bundle.fingerprint,
   };
-  the('about').replaceChildren(...Object.entries(facts).flatMap(([name, text]) => [element('dt', {}, name), element('dd', {}, text)]));
+  the('about').replaceChildren(
+    ...Object.entries(facts).flatMap(([name, text]) => [element('dt', {}, name), element('dd', {}, text)]),
+  );
 }
 
 /** Keep the page and the files that it has loaded for when there is no network. */
@@ -300,7 +323,9 @@ async function begin() {
   recommender = await Recommender.load(content);
   const loaded = performance.now();
   const { items, titles } = recommender.bundle;
-  catalogue = items.slice(1).map((item, place) => ({ item, searched: searchable(`${titles[place + 1] ?? ''} ${item}`) }));
+  catalogue = items
+    .slice(1)
+    .map((item, place) => ({ item, searched: searchable(`${titles[place + 1] ?? ''} ${item}`) }));
   try {
     const stored = JSON.parse(localStorage.getItem(`picks of ${recommender.bundle.name}`) ?? '[]');
     picks = stored.filter((/** @type {string} */ item) => items.includes(item));
