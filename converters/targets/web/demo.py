@@ -43,13 +43,18 @@ def served(model: Path, port: int = 0) -> Iterator[str]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgerec-demo-"))) / "page"
             export_web(model, folder)
         try:
-            server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
+            server = _Server(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
         except OSError as error:
             raise ExportError(f"port {port} cannot be used ({error.strerror}); choose another one with --port") from None
         stack.callback(server.server_close)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.shutdown)
         yield f"http://127.0.0.1:{server.server_address[1]}/"
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing when a browser gives up a request."""
 
 
 class _Handler(SimpleHTTPRequestHandler):

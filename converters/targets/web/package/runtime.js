@@ -6,19 +6,30 @@ import { BundleError } from './errors.js';
 
 /** @typedef {Float32Array | Int32Array} Values */
 
+// Where an operator fails, such as for a row that does not exist, LiteRT.js answers with what is in its memory, and says so
+// only in its log. So the log is read, and calls of all models wait for each other.
+/** @type {string[]} */
+let failures = [];
+/** @type {Promise<unknown>} */
+let last = Promise.resolve();
+
 /**
  * Load LiteRT.js, once for the page.
  *
  * @param {string | URL} [wasm] folder of its WebAssembly files
  */
 export async function loadRuntime(wasm = new URL('../litert/wasm/', import.meta.url)) {
-  await (getGlobalLiteRtPromise() ?? loadLiteRt(String(wasm)));
+  if (!getGlobalLiteRtPromise()) {
+    /** @param {string} text */
+    const printErr = (text) => (text.startsWith('ERROR') ? failures.push(text) : console.debug(text));
+    Object.assign(globalThis, { Module: { printErr } });
+    await loadLiteRt(String(wasm));
+  }
+  await getGlobalLiteRtPromise();
 }
 
 /** A model in the runtime. Calls wait for each other, as the model has one set of buffers. */
 export class Model {
-  /** @type {Promise<unknown>} */
-  #last = Promise.resolve();
   #compiled;
 
   /** @param {import('@litertjs/core').CompiledModel} compiled */
@@ -70,8 +81,8 @@ export class Model {
    * @returns {Promise<Record<string, Values>>}
    */
   run(signature, inputs, wanted) {
-    const result = this.#last.then(() => this.#run(signature, inputs, wanted));
-    this.#last = result.catch(() => {});
+    const result = last.then(() => this.#run(signature, inputs, wanted));
+    last = result.catch(() => {});
     return result;
   }
 
@@ -85,8 +96,10 @@ export class Model {
     const tensors = {};
     try {
       for (const [name, [values, shape]] of Object.entries(inputs)) tensors[name] = new Tensor(values, shape);
+      failures = [];
       const outputs = await this.#compiled.run(signature, tensors);
       try {
+        if (failures.length) throw new Error(failures[0]);
         /** @type {Record<string, any>} */
         const copied = {};
         for (const name of wanted) copied[name] = outputs[name].toTypedArray().slice();
@@ -101,7 +114,7 @@ export class Model {
 
   /** Free the memory, after the calls that are under way. */
   async close() {
-    await this.#last;
+    await last;
     if (!this.#compiled.deleted) this.#compiled.delete();
   }
 }
