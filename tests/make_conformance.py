@@ -53,7 +53,6 @@ def bundles() -> None:
 
     made = toys()
     plain = model_of(made["plain"])
-    contract = CONTRACTS["plain"]
     BUNDLES.mkdir(parents=True, exist_ok=True)
 
     def write(name: str, flatbuffer: bytes, of: str, items: Sequence[str], facts: dict[str, Any], **parts: Any) -> None:
@@ -77,7 +76,79 @@ def bundles() -> None:
     }
     write("attributes", plain, "plain", ids, {}, attributes=attributes)
     write("five", model_of(made["five"]), "five", [f"i{row}" for row in range(1, 6)], {})
-    assert contract.kind == "retrieval"
+    (BUNDLES / "ranking.tflite").write_bytes(ranking_bundle())
+
+
+def ranking_bundle() -> bytes:
+    """A model that reads a feature of every kind. Its score is a sum that can be followed with a pencil: an absent number
+    counts as 0.25, and every category, row and event has a weight of its own.
+    """
+    import tempfile
+
+    import tensorflow as tf
+    from toys import RUNTIMES, flatbuffer
+
+    from converters.bundle_writer import bundle_bytes
+    from device_runner.contract import Ranking
+
+    candidates, places, events, items = 4, 2, 3, 6
+    features = [
+        {"input": "user_age", "name": "age", "of": "user", "type": "number"},
+        {"input": "user_tags", "name": "tags", "of": "user", "type": "categories", "values": ["a", "b"], "size": places},
+        {"input": "hour", "name": "hour", "of": "context", "type": "category", "values": ["8", "18", "früh"]},
+        {"input": "price", "name": "price", "of": "item", "type": "number"},
+        {"input": "brand", "name": "brand", "of": "item", "type": "category", "values": ["A", "B"]},
+        {"input": "genre", "name": "genre", "of": "item", "type": "categories", "values": ["x", "y", "z"], "size": places},
+        {"input": "item", "name": "item", "of": "item", "type": "items"},
+        {"input": "history", "name": "history", "of": "history", "type": "items", "size": events},
+        {"input": "history_values", "name": "history_values", "of": "history", "type": "number", "size": events},
+        {"input": "retrieval_score", "name": "retrieval_score", "of": "retrieval", "type": "number"},
+    ]
+    rng = np.random.default_rng(5)
+    module = tf.Module()
+    weights = {name: rng.normal(size=7).astype(np.float32) for name in ("tags", "hour", "brand", "genre", "item", "event")}
+    module.tables = {name: tf.Variable(table) for name, table in weights.items()}
+
+    def filled(numbers: Any) -> Any:
+        return tf.where(tf.math.is_nan(numbers), 0.25, numbers)
+
+    def score(**given: Any) -> dict[str, Any]:
+        table = {name: lambda rows, one=one: tf.gather(one, rows) for name, one in module.tables.items()}
+        user = filled(given["user_age"])[0] * 0.01 + tf.reduce_sum(table["tags"](given["user_tags"]))
+        user += table["hour"](given["hour"])[0]
+        past = tf.reduce_sum(table["event"](given["history"]) * filled(given["history_values"]))
+        own = filled(given["price"]) + table["brand"](given["brand"]) + table["item"](given["item"])
+        own += tf.reduce_sum(table["genre"](given["genre"]), 1) * user
+        return {"scores": own + past + filled(given["retrieval_score"])}
+
+    def spec(feature: dict[str, Any]) -> Any:
+        lines = candidates if feature["of"] in ("item", "retrieval") else 1
+        shape = [lines, feature["size"]] if "size" in feature else [lines]
+        return tf.TensorSpec(shape, tf.float32 if feature["type"] == "number" else tf.int32, name=feature["input"])
+
+    specs = {feature["input"]: spec(feature) for feature in features}
+    module.score = tf.function(score).get_concrete_function(**specs)
+    contract = Ranking(candidates, {name: one.dtype.name for name, one in specs.items()})
+    with tempfile.TemporaryDirectory() as folder:
+        model = flatbuffer(module, contract, Path(folder))
+    values = {
+        "price": [1.5, None, 0.5, 2.0, 3.25, -1.0],
+        "brand": [1, 2, 0, 1, 2, 1],
+        "genre": [[1], [2, 3], [], [1, 2, 3], [3], [2]],
+    }
+    ids = [*(f"i{row}" for row in range(1, items)), "é"]
+    facts = {"runtimes": RUNTIMES, "dataset": {"name": "toy", "split_fingerprint": "0"}}
+    parts: dict[str, Any] = {"facts": facts, "features": features, "item_values": values}
+    draft = bundle_bytes(model, "ranking", "float32", contract, ids, **parts)
+    vectors = []
+    from device_runner.ranker import Ranker
+
+    for user, history in (({"age": 31, "tags": ["a"]}, ["i1", "i2"]), ({}, [])):
+        given = {"user": user, "candidates": ["i1", {"item": "i2", "price": 9.5}], "context": {"hour": "18"}}
+        given |= {"history": history, "history_values": [1.0] * len(history)}
+        scores = [round(score, 6) for score in Ranker.load(draft).score(**given)]
+        vectors.append(given | {"scores": scores, "tolerance": 0.02})
+    return bundle_bytes(model, "ranking", "float32", contract, ids, golden=vectors, **parts)
 
 
 def model_of(path: Path) -> bytes:
@@ -201,6 +272,7 @@ def cases() -> None:
     users()
     states()
     texts()
+    ranking()
     grocery()
     damaged()
 
@@ -360,6 +432,74 @@ def texts() -> None:
     numbers.recommend("texts that only read as numbers are unknown", history=unknown, k=3)
     numbers.recommend("numbers come back without loss", history=["7"], k=40, exclude_history=False)
     numbers.write("numbers")
+
+
+class RankingAnswers:
+    """What ``device_runner`` answers for the ranking bundle."""
+
+    def __init__(self) -> None:
+        from device_runner.ranker import Ranker
+
+        self.ranker = Ranker.load(place_of("ranking"))
+        self.cases: list[dict[str, Any]] = []
+
+    def rank(self, name: str, error: str = "", dynamic: bool = False, **arguments: Any) -> None:
+        given = {"user": {}, **arguments}
+        try:
+            scores = [None if math.isnan(score) else score for score in self.ranker.score(**given)]
+        except (ValueError, TypeError) as raised:
+            kind = "type" if isinstance(raised, TypeError) else "value"
+            assert kind == error, name
+            expected: dict[str, Any] = {"error": kind}
+        else:
+            assert not error, name
+            expected = {"scores": scores}
+        case = {"name": name, "call": "rank", "arguments": given, "expected": expected}
+        self.cases.append({**case, **({"dynamic": True} if dynamic else {})})
+
+    def write(self) -> None:
+        self.cases.append({"name": "golden vectors", "call": "golden", "arguments": {}, "expected": {"passed": 2}})
+        model = self.ranker.bundle.fingerprint
+        write_cases("ranking", {"bundle": "ranking", "model_sha256": model, "cases": self.cases})
+
+
+def ranking() -> None:
+    answers = RankingAnswers()
+    rank = answers.rank
+    three = ["i1", "i2", "i4"]
+    rank("ids only", candidates=three)
+    rank("no candidates", candidates=[])
+    rank("more candidates than one call of the model takes", candidates=["i1", "i2", "i3", "i4", "i5", "é", "i1", "x", "i2"])
+    rank("an unknown id is an item of which nothing is known", candidates=["x", "i1"])
+    rank("an unknown id with values of its own", candidates=[{"item": "x", "price": 2, "brand": "B", "genre": ["z", "x"]}])
+    rank("no id at all", candidates=[{"price": 2.5}])
+    rank("values replace those of the bundle", candidates=[{"item": "i1", "price": 9.99}, {"item": "i2", "brand": "A"}])
+    rank("a value that is nothing is missing, whatever the bundle has", candidates=[{"item": "i1", "price": None}, "i1"])
+    rank("a user", user={"age": 31, "tags": ["a", "b"]}, candidates=three)
+    rank("a user of whom nothing is told", user={"age": None, "tags": None}, candidates=three)
+    rank("unseen categories are missing", user={"tags": ["q"]}, candidates=[{"item": "i1", "brand": "Q"}], context={"hour": "9"})
+    rank("a context", context={"hour": "18"}, candidates=three)
+    rank("a category as a whole number", context={"hour": 18}, candidates=three)
+    rank("a category with blanks around it, non-ASCII", context={"hour": " früh "}, candidates=["é"])
+    rank("the first known, different categories count", candidates=[{"item": "i3", "genre": ["q", "x", "x", "z", "y"]}])
+    rank("no categories", candidates=[{"item": "i2", "genre": []}])
+    rank("a history with values", history=["i1", "i2"], history_values=[2.0, None], candidates=three)
+    rank("a history without values", history=["i1", "i2"], candidates=three)
+    rank("a history that is too long, with unknown ids", history=["i1", "x", "i2", "i3", "i4", "x"],
+         history_values=[1.0, 9.0, 2.0, 3.0, 4.0, 9.0], candidates=three)  # fmt: skip
+    rank("scores of a retrieval model", candidates=[{"item": "i1", "retrieval_score": 2.5}, "i2"])
+    rank("an unknown feature of the user", "value", user={"height": 3}, candidates=three)
+    rank("an unknown feature of the context", "value", context={"day": 3}, candidates=three)
+    rank("an unknown feature of a candidate", "value", candidates=[{"item": "i1", "size": 3}])
+    rank("a number too large to be finite", "value", user={"age": 1e39}, candidates=three)
+    rank("fewer values than events", "value", history=["i1", "i2"], history_values=[1.0], candidates=three)
+    rank("a text for a number", "type", True, user={"age": "31"}, candidates=three)
+    rank("a boolean for a number", "type", True, user={"age": True}, candidates=three)
+    rank("a fraction for a category", "type", True, context={"hour": 1.5}, candidates=three)
+    rank("a boolean for a category", "type", True, context={"hour": True}, candidates=three)
+    rank("a text for several categories", "type", True, user={"tags": "a"}, candidates=three)
+    rank("a candidate that is a number", "type", True, candidates=[7])
+    answers.write()
 
 
 def grocery() -> None:

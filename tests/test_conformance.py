@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from device_runner import BackendError, Bundle, BundleError, Recommender
+from device_runner import BackendError, Bundle, BundleError, Ranker, Recommender
 from device_runner.state import State
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "converters" / "targets" / "conformance"
 FILES = {path.stem: json.loads(path.read_text()) for path in sorted((SUITE / "cases").glob("*.json"))}
 ERRORS: dict[str, Any] = {"bundle": (BundleError, BackendError), "value": ValueError, "type": TypeError}
+Model = Recommender | Ranker
 CASES = [pytest.param(topic, case, id=f"{topic}: {case['name']}") for topic in FILES for case in FILES[topic]["cases"]]
 
 
@@ -32,19 +33,20 @@ def content_of(file: Mapping[str, Any]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Callable[[str], Recommender]:
-    """Recommenders by name of the bundle; each is loaded once."""
-    known: dict[str, Recommender] = {}
+def loaded() -> Callable[[str], Model]:
+    """Models by name of the bundle; each is loaded once."""
+    known: dict[str, Model] = {}
 
-    def load(bundle: str) -> Recommender:
-        return known[bundle] if bundle in known else known.setdefault(bundle, Recommender.load(place_of(bundle)))
+    def load(bundle: str) -> Model:
+        kind = Ranker if bundle == "ranking" else Recommender
+        return known[bundle] if bundle in known else known.setdefault(bundle, kind.load(place_of(bundle)))
 
     return load
 
 
 @pytest.mark.parametrize(("topic", "case"), CASES)
 def test_the_case_of_the_suite(
-    topic: str, case: dict[str, Any], loaded: Callable[[str], Recommender], tmp_path: Path
+    topic: str, case: dict[str, Any], loaded: Callable[[str], Model], tmp_path: Path
 ) -> None:
     expected = case["expected"]
     if "file" in case:
@@ -112,15 +114,25 @@ def load(path: Path, _: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": bundle.name, "items": len(bundle.items) - 1, "titles": bool(bundle.titles)}
 
 
-def golden(given: Path | Recommender, _: Mapping[str, Any]) -> dict[str, Any]:
+def rank(ranker: Ranker, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {"scores": ranker.score(**arguments)}
+
+
+def golden(given: Path | Model, _: Mapping[str, Any]) -> dict[str, Any]:
     """How many golden vectors pass, and how many do not."""
-    recommender = given if isinstance(given, Recommender) else Recommender.load(given)
+    model = Recommender.load(given) if isinstance(given, Path) else given
     outcomes = []
-    for case in recommender.bundle.golden():
-        ids, scores = recommender.recommend_rows(case["history"], case["exclude"], len(case["ids"]))
+    for case in model.bundle.golden():
+        ids: list[int] = case.get("ids", [])
+        if isinstance(model, Ranker):
+            named = ("user", "candidates", "context", "history", "history_values")
+            found, scores = ids, model.score(**{name: case[name] for name in named})
+        else:
+            rows, own = model.recommend_rows(case["history"], case["exclude"], len(ids))
+            found, scores = rows.tolist(), own.tolist()
         largest = max((abs(score) for score in case["scores"]), default=0.0)
-        near = [abs(a - b) <= case["tolerance"] * largest for a, b in zip(scores.tolist(), case["scores"], strict=True)]
-        outcomes.append(ids.tolist() == case["ids"] and all(near))
+        near = [abs(a - b) <= case["tolerance"] * largest for a, b in zip(scores, case["scores"], strict=True)]
+        outcomes.append(found == ids and all(near))
     return {"passed": sum(outcomes), "failed": outcomes.count(False)}
 
 
@@ -129,6 +141,7 @@ CALLS: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]] = {
     "similar": similar,
     "candidates": candidates,
     "steps": steps,
+    "rank": rank,
     "load": load,
     "golden": golden,
 }

@@ -17,7 +17,6 @@
  * @property {'ranking'} kind
  * @property {number} candidates candidates of one call of the model
  * @property {Record<string, 'float32' | 'int32'>} inputs
- * @property {number} history events that the model reads; 0: none
  */
 
 /** @param {unknown} value @returns {value is number} */
@@ -54,12 +53,12 @@ function retrieval(entry) {
 
 /** @param {Record<string, any>} entry @returns {Ranking} */
 function ranking(entry) {
-  const { candidates, inputs, history = 0 } = entry;
+  const { candidates, inputs } = entry;
   if (!isCount(candidates) || !candidates || !isObject(inputs) || !Object.keys(inputs).length) {
     throw new RangeError('lacks the number of candidates or the inputs of the signature score');
   }
-  if (!Object.values(inputs).every((dtype) => dtype === 'float32' || dtype === 'int32') || !isCount(history)) {
+  if (!Object.values(inputs).every((dtype) => dtype === 'float32' || dtype === 'int32')) {
     throw new RangeError('has malformed inputs of the signature score');
   }
-  return { kind: 'ranking', candidates, inputs, history };
+  return { kind: 'ranking', candidates, inputs };
 }

@@ -2,65 +2,71 @@
 
 import { isCount, isObject } from './contract.js';
 
-const OF = ['user', 'item', 'context', 'history', 'retrieval'];
+const OF = ['user', 'item', 'context'];
 const TYPES = ['number', 'category', 'categories'];
-// Inputs that the device fills by itself.
-const RESERVED = new Set(['item', 'history', 'history_values', 'retrieval_score']);
+// Inputs that are no features of the user, the moment or an item: whose they are, and of which types.
+/** @type {Record<string, {of: string, types: string[]}>} */
+const RESERVED = {
+  item: { of: 'item', types: ['category', 'items'] },
+  history: { of: 'history', types: ['items', 'categories'] },
+  history_values: { of: 'history', types: ['number'] },
+  retrieval_score: { of: 'retrieval', types: ['number'] },
+};
+const MOST_PLACES = 65536;
 
 /**
  * @typedef {object} Feature
  * @property {string} input name of the model's input
- * @property {string} name
+ * @property {string} name what the app calls it
  * @property {'user' | 'item' | 'context' | 'history' | 'retrieval'} of
- * @property {'number' | 'category' | 'categories'} type
- * @property {number} size places of `categories`, else 1
+ * @property {'number' | 'category' | 'categories' | 'items'} type
+ * @property {number} size places for several categories or events; 0: one value
  * @property {Map<string, number>} places of the values, from 1 on
- * @property {boolean} reserved whether the device fills it by itself
  */
 
 /**
- * @param {unknown} document `features.json`
+ * @param {unknown} document `features.json`; the input `item` needs no entry
  * @param {import('./contract.js').Ranking} contract
  * @returns {Feature[]}
  * @throws {RangeError} it is malformed
  */
 export function featuresOf(document, contract) {
   if (!Array.isArray(document)) throw new RangeError('is not a list');
-  const features = document.map((entry) => feature(entry, contract));
-  const inputs = new Set(features.map((one) => one.input));
-  if (inputs.size !== features.length || inputs.size !== Object.keys(contract.inputs).length) {
-    throw new RangeError('has not one entry for each input of the model');
+  const features = document.map(feature);
+  if ('item' in contract.inputs && !features.some(({ input }) => input === 'item')) {
+    features.unshift({ input: 'item', name: 'item', of: 'item', type: 'items', size: 0, places: new Map() });
   }
-  const names = new Set(features.map((one) => `${one.of} ${one.name}`));
-  if (names.size !== features.length) throw new RangeError('names a feature twice');
+  const inputs = new Set(features.map(({ input }) => input));
+  const described =
+    inputs.size === features.length &&
+    inputs.size === Object.keys(contract.inputs).length &&
+    features.every(({ input, type }) => contract.inputs[input] === (type === 'number' ? 'float32' : 'int32'));
+  if (!described) throw new RangeError('has not one entry for each input of the model');
+  const names = new Set(features.map(({ of, name }) => `${of} ${name}`));
+  if (names.size !== features.length) throw new RangeError('has a feature twice');
+  const [history, values] = ['history', 'history_values'].map((name) => features.find(({ input }) => input === name));
+  if (values && values.size !== history?.size)
+    throw new RangeError('has history_values of another size than the history');
   return features;
 }
 
-/**
- * @param {any} entry
- * @param {import('./contract.js').Ranking} contract
- * @returns {Feature}
- */
-function feature(entry, contract) {
-  if (!isObject(entry) || typeof entry.input !== 'string' || typeof entry.name !== 'string') {
-    throw new RangeError('has an entry without an input or a name');
-  }
-  const { input, name, of, type, values = [], size = 1 } = entry;
-  const reserved = RESERVED.has(input);
+/** @param {any} entry @returns {Feature} */
+function feature(entry) {
+  const { input, name, of, type, values = [], size = 0 } = isObject(entry) ? entry : {};
   const sound =
-    OF.includes(of) &&
-    TYPES.includes(type) &&
-    isCount(size) &&
-    size > 0 &&
+    [input, name, of, type].every((text) => typeof text === 'string' && text) &&
     Array.isArray(values) &&
     values.every((value) => typeof value === 'string') &&
     new Set(values).size === values.length &&
-    (reserved || !['history', 'retrieval'].includes(of));
-  const dtype = type === 'number' ? 'float32' : 'int32';
-  if (!sound || contract.inputs[input] !== dtype)
-    throw new RangeError(`has a malformed entry ${JSON.stringify(input)}`);
-  const places = new Map(values.map((value, place) => [value, place + 1]));
-  return { input, name, of, type, size, places, reserved };
+    isCount(size) &&
+    size <= MOST_PLACES;
+  const reserved = sound && Object.hasOwn(RESERVED, input) ? RESERVED[input] : null;
+  const fits = reserved
+    ? reserved.of === of && reserved.types.includes(type) && name === input && (of === 'history') === size > 0
+    : OF.includes(of) && TYPES.includes(type) && (type === 'categories') === size > 0;
+  const taken = !reserved && of === 'item' && Object.hasOwn(RESERVED, name ?? '');
+  if (!sound || !fits || taken) throw new RangeError(`has a malformed entry ${JSON.stringify(input)}`);
+  return { input, name, of, type, size, places: new Map(values.map((value, place) => [value, place + 1])) };
 }
 
 /**
@@ -74,14 +80,15 @@ export function itemValuesOf(document, features, items) {
   if (!isObject(document)) throw new RangeError('is not an object');
   return new Map(
     Object.entries(document).map(([name, column]) => {
-      const feature = features.find((one) => one.of === 'item' && !one.reserved && one.name === name);
+      const feature = features.find((one) => one.of === 'item' && one.input !== 'item' && one.name === name);
       if (!feature) throw new RangeError(`has values of ${JSON.stringify(name)}, which is no feature of items`);
       /** @param {unknown} place */
       const isPlace = (place) => isCount(place) && place <= feature.places.size;
       const sound = {
         number: (/** @type {unknown} */ value) => value === null || Number.isFinite(value),
-        category: isPlace,
-        categories: (/** @type {unknown} */ value) => Array.isArray(value) && value.every((p) => isPlace(p) && p > 0),
+        category: (/** @type {unknown} */ value) => value === null || isPlace(value),
+        categories: (/** @type {unknown} */ value) => Array.isArray(value) && value.every(isPlace),
+        items: () => false,
       }[feature.type];
       if (!Array.isArray(column) || column.length !== items || !column.every(sound)) {
         throw new RangeError(`has malformed values of ${JSON.stringify(name)}`);

@@ -6,7 +6,10 @@ import { BundleError } from './errors.js';
 import { Model, loadRuntime } from './runtime.js';
 
 /** @typedef {import('./features.js').Feature} Feature */
-/** @typedef {string | ({item: string} & Record<string, unknown>)} Candidate a raw id, or one with values of its own */
+/** @typedef {string | ({item?: string | null} & Record<string, unknown>)} Candidate a raw id, or one with values of its own */
+
+// A larger number would be infinite in the model.
+const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
 /** A loaded ranking bundle. */
 export class Ranker {
@@ -62,23 +65,32 @@ export class Ranker {
    *   context?: Record<string, unknown> | null,
    *   history?: Iterable<string> | null,
    *   historyValues?: Iterable<number | null> | null,
-   * }} [options] `historyValues`: the label of each event of the history, such as its rating
+   *   retrievalScores?: Iterable<number | null> | null,
+   * }} [options] `historyValues`: the label of each event of the history, such as its rating; `retrievalScores`: the score that
+   *     a retrieval model gave each candidate
    * @returns {Promise<number[]>}
    * @throws {TypeError} a value has the wrong type
    * @throws {RangeError} a feature is unknown, or a number infinite
    */
-  async score(user, candidates, { context, history, historyValues } = {}) {
+  async score(user, candidates, { context, history, historyValues, retrievalScores } = {}) {
     const { candidates: chunk } = this.contract;
     const shared = this.#shared(user, context ?? {}, [...(history ?? [])], historyValues ? [...historyValues] : null);
     const wanted = [...candidates].map((candidate) => this.#candidate(candidate));
+    const given = retrievalScores ? [...retrievalScores] : null;
+    if (given && given.length !== wanted.length) {
+      throw new RangeError(`there are ${given.length} retrieval scores for ${wanted.length} candidates`);
+    }
+    wanted.forEach((one, place) => {
+      one.values = { ...(given ? { retrieval_score: given[place] } : {}), ...one.values };
+    });
+    const inputs = [];
+    for (let first = 0; first < wanted.length; first += chunk) {
+      inputs.push({ ...shared, ...this.#ofItems(wanted.slice(first, first + chunk)) });
+    }
     /** @type {number[]} */
     const scores = [];
-    for (let first = 0; first < wanted.length; first += chunk) {
-      const part = wanted.slice(first, first + chunk);
-      const out = await this.#model.run('score', { ...shared, ...this.#ofItems(part) }, ['scores']);
-      scores.push(...out.scores.slice(0, part.length));
-    }
-    return scores;
+    for (const one of inputs) scores.push(...(await this.#model.run('score', one, ['scores'])).scores);
+    return scores.slice(0, wanted.length);
   }
 
   /** Free the model's memory, after the calls that are under way. */
@@ -111,20 +123,17 @@ export class Ranker {
     if (historyValues && historyValues.length !== history.length) {
       throw new RangeError(`there are ${historyValues.length} values for ${history.length} events of the history`);
     }
-    const { history: length } = this.contract;
-    const events = history.map((item, place) => {
+    const rows = history.map((item) => {
       if (typeof item !== 'string')
         throw new TypeError(`history has ${JSON.stringify(item)}, but item ids are strings`);
-      return [this.#rowOf.get(item) ?? 0, number(historyValues?.[place], 'history_values')];
+      return this.#rowOf.get(item) ?? 0;
     });
-    const read = length ? events.filter(([row]) => row).slice(-length) : [];
-    for (const { input } of this.#of('history')) {
-      const tensor = input === 'history' ? new Int32Array(length) : new Float32Array(length).fill(NaN);
-      tensor.set(
-        read.map(([row, value]) => (input === 'history' ? row : value)),
-        length - read.length,
-      );
-      inputs[input] = [tensor, [1, length]];
+    for (const { input, size } of this.#of('history')) {
+      const values = input === 'history' ? rows : rows.map((_, place) => number(historyValues?.[place], input));
+      const read = values.filter((_, place) => rows[place]).slice(-size);
+      const tensor = input === 'history' ? new Int32Array(size) : new Float32Array(size).fill(NaN);
+      tensor.set(read, size - read.length);
+      inputs[input] = [tensor, [1, size]];
     }
     return inputs;
   }
@@ -144,7 +153,7 @@ export class Ranker {
       ({ of, input }) => (of === 'item' && input !== 'item') || of === 'retrieval',
     );
     checkNames(values, features, 'item');
-    return { row: this.#rowOf.get(item) ?? 0, values };
+    return { row: this.#rowOf.get(item ?? '') ?? 0, values: /** @type {Record<string, unknown>} */ (values) };
   }
 
   /** @param {readonly {row: number, values: Record<string, unknown>}[]} part */
@@ -169,24 +178,28 @@ export class Ranker {
     return this.bundle.features.filter((feature) => feature.of === of);
   }
 
-  /** Check the shapes of the signature, and run the model once. */
+  /** Check the shapes of the signature, and run the model on its last item and its last categories. */
   async #check() {
-    const { candidates, history } = this.contract;
+    const { candidates } = this.contract;
     const { inputs, outputs } = this.#model.shapes('score');
+    /** @type {Record<string, [Float32Array | Int32Array, number[]]>} */
+    const last = {};
     for (const feature of this.bundle.features) {
-      const one = feature.of === 'user' || feature.of === 'context';
-      const shape = feature.of === 'history' ? [1, history] : shapeOf(feature, one ? 1 : candidates);
+      const lines = feature.of === 'item' || feature.of === 'retrieval' ? candidates : 1;
+      const [tensor, shape] = [emptyTensor(feature, lines), shapeOf(feature, lines)];
       const expected = `${feature.type === 'number' ? 'float32' : 'int32'} [${shape.join(', ')}]`;
       if (inputs[feature.input] !== expected) {
         throw new BundleError(`the input ${feature.input} is ${inputs[feature.input] ?? 'absent'}, not ${expected}`);
       }
+      const rows = feature.input === 'item' || feature.input === 'history';
+      if (feature.type !== 'number') tensor.fill(rows ? this.bundle.items.length - 1 : feature.places.size);
+      last[feature.input] = [tensor, shape];
     }
     if (Object.keys(inputs).length !== this.bundle.features.length || outputs.scores !== `float32 [${candidates}]`) {
       throw new BundleError('the signature score has other inputs or outputs than the manifest says');
     }
-    const last = this.bundle.items.at(-1) ?? '';
     try {
-      await this.score({}, [last], { history: last ? [last] : [] });
+      await this.#model.run('score', last, ['scores']);
     } catch (error) {
       throw new BundleError(`the model fails on its last item: ${error instanceof Error ? error.message : error}`);
     }
@@ -194,13 +207,13 @@ export class Ranker {
 }
 
 /** @param {Feature} feature @param {number} count */
-function shapeOf({ type, size }, count) {
-  return type === 'categories' ? [count, size] : [count];
+function shapeOf({ size }, count) {
+  return size ? [count, size] : [count];
 }
 
 /** @param {Feature} feature @param {number} count @returns {Float32Array | Int32Array} all missing */
 function emptyTensor({ type, size }, count) {
-  return type === 'number' ? new Float32Array(count).fill(NaN) : new Int32Array(count * size);
+  return type === 'number' ? new Float32Array(count * (size || 1)).fill(NaN) : new Int32Array(count * (size || 1));
 }
 
 /**
@@ -216,7 +229,7 @@ function fill(tensor, feature, place, value) {
     tensor[place] = number(value, feature.name);
   } else if (feature.type === 'category') {
     tensor[place] = feature.places.get(category(value, feature.name)) ?? 0;
-  } else if (value !== null && value !== undefined) {
+  } else if (value !== null && value !== undefined && !Number.isNaN(value)) {
     if (typeof value === 'string' || typeof (/** @type {any} */ (value)[Symbol.iterator]) !== 'function') {
       throw new TypeError(`${feature.name} is ${JSON.stringify(value)}, not a list of categories`);
     }
@@ -245,7 +258,7 @@ function fillStored(tensor, { type, size }, place, value) {
 function number(value, name) {
   if (value === null || value === undefined) return NaN;
   if (typeof value !== 'number') throw new TypeError(`${name} is ${JSON.stringify(value)}, not a number`);
-  if (Math.abs(value) === Infinity) throw new RangeError(`${name} is infinite`);
+  if (Math.abs(value) > LARGEST) throw new RangeError(`${name} is infinite`);
   return value;
 }
 
