@@ -145,10 +145,11 @@ export class Ranker {
    * @returns {{row: number, values: Record<string, unknown>}}
    */
   #candidate(candidate) {
-    const { item, ...values } =
-      typeof candidate === 'string' ? { item: candidate } : isObject(candidate) ? candidate : {};
-    if (typeof item !== 'string')
-      throw new TypeError(`the candidate ${JSON.stringify(candidate)} has no item id, a string`);
+    const given = typeof candidate === 'string' ? { item: candidate } : candidate;
+    if (!isObject(given))
+      throw new TypeError(`the candidate ${JSON.stringify(given)} is no item id, which is a string`);
+    const { item, ...values } = given;
+    if (typeof (item ?? '') !== 'string') throw new TypeError(`the item id ${JSON.stringify(item)} is not a string`);
     const features = this.bundle.features.filter(
       ({ of, input }) => (of === 'item' && input !== 'item') || of === 'retrieval',
     );
