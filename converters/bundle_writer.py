@@ -1,20 +1,22 @@
 """Writes bundles: a flatbuffer, a manifest and the vocabulary become one ``.tflite`` file."""
 
-import bz2
 import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from device_runner.bundle import (
+    ATTRIBUTES,
     CARD,
+    FEATURES,
     GOLDEN,
+    ITEM_VALUES,
     ITEMS,
     MANIFEST,
+    NEWEST_MEMBERS,
     NUMBERS,
     TITLES,
     Bundle,
@@ -37,6 +39,9 @@ def bundle_bytes(
     golden: Sequence[dict[str, Any]] | None = None,
     card: str | None = None,
     facts: dict[str, Any] | None = None,
+    attributes: dict[str, Any] | None = None,
+    features: Sequence[dict[str, Any]] | None = None,
+    item_values: dict[str, Any] | None = None,
 ) -> bytes:
     """A bundle in memory.
 
@@ -44,16 +49,23 @@ def bundle_bytes(
         items: raw ids of rows 1..N; likewise ``titles``. A ranking bundle may have none.
         golden: cases ``{"history": rows, "exclude": rows, "ids": rows, "scores": floats}``.
         facts: further entries of the manifest (dataset, quality, runtimes).
+        attributes: attributes of the items by name, ``{"values": [text, …], "rows": [[place, …], …]}`` each.
+        features: the features of a ranking model, in the order of its inputs.
+        item_values: the values of item features by name, one for each item.
     """
     members = _items(items, contract)
     if titles is not None:
         members[TITLES] = _lines(titles)
     if golden is not None:
         members[GOLDEN] = json.dumps({"cases": list(golden)}, separators=(",", ":")).encode()
+    for member, document in ((ATTRIBUTES, attributes), (FEATURES, features), (ITEM_VALUES, item_values)):
+        if document:
+            text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+            members[member] = text.encode("utf-8")
     if card is not None:
         members[CARD] = card.encode()
     manifest = {
-        "format": 2 if NUMBERS in members else 1,
+        "format": 3 if members.keys() & NEWEST_MEMBERS else 2 if NUMBERS in members else 1,
         "name": name,
         "scheme": scheme,
         "contract": contract.to_json(),
@@ -69,7 +81,7 @@ def bundle_bytes(
             MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False).encode(),
             **members,
         }.items():
-            archive.writestr(zipfile.ZipInfo(member, EPOCH), content, _compression(content), 9)
+            archive.writestr(zipfile.ZipInfo(member, EPOCH), content, zipfile.ZIP_DEFLATED, 9)
     return file.getvalue()
 
 
@@ -80,11 +92,6 @@ def _items(items: Sequence[str], contract: Retrieval | Ranking) -> dict[str, byt
     if isinstance(contract, Retrieval) and len(items) == contract.items and (numbers := pack_numbers(items)):
         return {NUMBERS: numbers}
     return {ITEMS: _lines(items)}
-
-
-def _compression(content: bytes) -> int:
-    """The method of ZIP that makes the content smaller: texts of some length, such as titles, gain a fifth by bzip2."""
-    return zipfile.ZIP_BZIP2 if len(bz2.compress(content)) < len(zlib.compress(content, 9)) else zipfile.ZIP_DEFLATED
 
 
 def _lines(texts: Sequence[str]) -> bytes:
@@ -101,11 +108,10 @@ def with_facts(path: Path, facts: dict[str, Any], card: str | None = None) -> by
         BundleError: the file at ``path`` is not a sound bundle.
     """
     bundle = Bundle.read(path)
-    flatbuffer = path.read_bytes()[: bundle.manifest["flatbuffer_bytes"]]
     fixed = {"format", "name", "scheme", "contract", "flatbuffer_bytes", "flatbuffer_sha256", "members"}
     kept = {key: value for key, value in bundle.manifest.items() if key not in fixed}
     return bundle_bytes(
-        flatbuffer,
+        bundle.model,
         bundle.name,
         bundle.scheme,
         bundle.contract,
@@ -114,4 +120,16 @@ def with_facts(path: Path, facts: dict[str, Any], card: str | None = None) -> by
         bundle.golden() or None,
         bundle.card() if card is None else card,
         {**kept, **facts},
+        _attributes(bundle) or None,
+        bundle.features or None,
+        dict(bundle.item_values) or None,
     )
+
+
+def _attributes(bundle: Bundle) -> dict[str, Any]:
+    """The attributes of the items, as they are written."""
+    rows = range(1, len(bundle.items))
+    return {
+        name: {"values": list(attribute.values), "rows": [attribute.of(row) for row in rows]}
+        for name, attribute in bundle.attributes.items()
+    }

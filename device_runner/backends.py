@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from device_runner.bundle import Bundle
 from device_runner.errors import BackendError
 
 # name -> (module of the class Interpreter, distribution to install)
@@ -78,20 +78,23 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
     )
 
 
-def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]) -> dict[str, Signature]:
-    """Load the model in ``path`` and return its signatures by name. They share one interpreter: call one at a time.
+def load_signatures(bundle: Bundle, backend: str, threads: int, names: Sequence[str]) -> dict[str, Signature]:
+    """Load the model of a bundle and return its signatures by name. They share one interpreter: call one at a time, and
+    as long as the bundle lives, as the runtime reads its bytes.
 
     Raises:
+        BundleError: the model is not sound, so that a runtime might crash.
         BackendError: the runtime cannot be imported, or refuses the file.
     """
+    model = bundle.checked_model()
     module, distribution = BACKENDS[backend]
     try:
         runtime = importlib.import_module(module)
         resolvers = runtime.OpResolverType
-        large = path.stat().st_size > LARGE_FILE
+        large = len(model) > LARGE_FILE
         with NativeLogSilenced():
             interpreter = runtime.Interpreter(
-                model_path=str(path),
+                model_content=model,
                 num_threads=threads,
                 experimental_op_resolver_type=(
                     resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if large else resolvers.AUTO
@@ -108,7 +111,7 @@ def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]
         raise BackendError(f"{distribution} cannot be imported ({error}){hint}") from None
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BackendError(f"{backend} refuses {path.name}: {reason}") from None
+        raise BackendError(f"{backend} refuses {bundle.path.name}: {reason}") from None
     return runners
 
 

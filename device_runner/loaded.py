@@ -32,7 +32,7 @@ class LoadedBundle(Generic[KindOfContract]):
 
     @classmethod
     def load(
-        cls, path: str | Path, kind: type[KindOfContract], backend: str, threads: int
+        cls, path: str | Path | bytes, kind: type[KindOfContract], backend: str, threads: int
     ) -> "LoadedBundle[KindOfContract]":
         """Check the bundle and load its model; no inference yet.
 
@@ -48,7 +48,7 @@ class LoadedBundle(Generic[KindOfContract]):
         bundle = Bundle.read(path)
         contract = bundle.contract_of(kind)
         backend = choose_backend(backend, bundle.runtimes)
-        return cls(bundle, contract, backend, load_signatures(bundle.path, backend, threads, contract.signatures))
+        return cls(bundle, contract, backend, load_signatures(bundle, backend, threads, contract.signatures))
 
     def check_inputs(self, signature: str, **expected: tuple[int, ...]) -> None:
         """Check that the model's signature has the inputs, by name, of the shapes that the manifest promises.
