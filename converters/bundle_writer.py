@@ -120,16 +120,7 @@ def with_facts(path: Path, facts: dict[str, Any], card: str | None = None) -> by
         bundle.golden() or None,
         bundle.card() if card is None else card,
         {**kept, **facts},
-        _attributes(bundle) or None,
+        {name: attribute.to_json() for name, attribute in bundle.attributes.items()} or None,
         bundle.features or None,
         dict(bundle.item_values) or None,
     )
-
-
-def _attributes(bundle: Bundle) -> dict[str, Any]:
-    """The attributes of the items, as they are written."""
-    rows = range(1, len(bundle.items))
-    return {
-        name: {"values": list(attribute.values), "rows": [attribute.of(row) for row in rows]}
-        for name, attribute in bundle.attributes.items()
-    }

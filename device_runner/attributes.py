@@ -28,6 +28,10 @@ class Attribute:
         found: list[int] = self.places[self.starts[row] : self.starts[row + 1]].tolist()
         return found
 
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in the document of :func:`attributes_from_json`."""
+        return {"values": list(self.values), "rows": [self.of(row) for row in range(1, len(self.starts) - 1)]}
+
 
 def attributes_from_json(document: object, items: int) -> dict[str, Attribute]:
     """The attributes by name, from ``{name: {"values": [text, …], "rows": [[place, …], …]}}`` with one list of places

@@ -59,8 +59,8 @@ ITEM_VALUES = "item_values.json"
 # Of format version 3.
 NEWEST_MEMBERS = frozenset({ATTRIBUTES, FEATURES, ITEM_VALUES})
 MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD}) | NEWEST_MEMBERS
-# Where a bundle that was given as bytes is said to be.
-IN_MEMORY = Path("<bytes>")
+# What messages call a bundle that was given as bytes.
+IN_MEMORY = Path("bundle in memory")
 # Decoded at once where the whole would only take memory.
 CHUNK = 1 << 20
 # The TFLite file identifier stands at byte 4 of the flatbuffer.
@@ -77,7 +77,7 @@ class Bundle:
     """A checked bundle.
 
     Attributes:
-        path: the file.
+        path: the file; for a bundle that was given as bytes, what messages call it.
         manifest: the parsed ``edgerec.json``.
         contract: the signatures with their sizes.
         items: raw item id by row; ``items[0]`` is ``""`` (padding), rows 1..N by descending popularity. A list, or for
