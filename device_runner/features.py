@@ -82,7 +82,7 @@ class Feature:
             return self._number(value, whose)
         if self.type == "category":
             return self._category(value, whose)
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
             return np.zeros(self.size, np.int32)
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise TypeError(f"{self._said(whose)} is {value!r}; give a list of categories")
@@ -207,6 +207,8 @@ def item_columns(values: Mapping[str, Sequence[Any]], features: Iterable[Feature
 
 def _fill(column: np.ndarray, feature: Feature, values: Sequence[Any]) -> None:
     if feature.type == "number":
+        if not all(value is None or type(value) in (int, float) for value in values):
+            raise TypeError
         column[1:] = np.array([math.nan if value is None else value for value in values], np.float64)
         if np.isinf(column).any():
             raise ValueError

@@ -23,7 +23,7 @@ def check_ranking_golden(ranker: Ranker) -> int:
     for place, case in enumerate(cases, 1):
         said = f"{bundle.path}: golden vector {place} of {len(cases)}"
         try:
-            expected = np.array(case["scores"], np.float64)
+            expected = np.array(list(case["scores"]), np.float64)
             found = np.array(
                 ranker.score(
                     case["user"], case["candidates"], case["context"], case["history"], case.get("history_values")

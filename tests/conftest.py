@@ -127,6 +127,7 @@ def make_random_bundle(
     scheme: str = "float32",
     facts: dict[str, object] | None = None,
     parts: "Parts | None" = None,
+    attributes: dict[str, list[list[str]]] | None = None,
     **model: object,
 ) -> Path:
     """A verified bundle with items ``i1``, ``i2``, ... and a network of random weights, beside it ``parts``."""
@@ -153,7 +154,7 @@ def make_random_bundle(
     save_model(servable, folder / "saved_model")
     (flatbuffer,) = build(folder / "saved_model", [scheme], folder).values()
     inputs = rng.integers(1, items + 1, (20, shape.max_history)).astype(np.int32)
-    vocabulary = Vocabulary([f"i{row}" for row in range(1, items + 1)], None)
+    vocabulary = Vocabulary([f"i{row}" for row in range(1, items + 1)], None, attributes or {})
     given = {"dataset": {"name": "random", "split_fingerprint": "random"}, **(facts or {})}
     path = folder / f"{scheme}.tflite"
     path.write_bytes(

@@ -74,9 +74,9 @@ def values_of(options: Mapping[str, str], features: Mapping[str, Feature], optio
             found[name] = value_of(feature, text)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint=option_name) from None
-        parts = found[name] if isinstance(found[name], list) else [text.strip()]
-        for part in parts if feature.type != "number" and text.strip() else []:  # type: ignore[union-attr]
-            if part not in feature.values:
+        parts = text.split(SEPARATOR) if feature.size else [text]
+        for part in map(str.strip, parts):
+            if feature.type != "number" and part and part not in feature.values:
                 click.echo(f"{name}={part} is not known to the model; it knows {feature.describe()}.", err=True)
     return found
 
@@ -86,7 +86,9 @@ def _from_json(text: str, names: Sequence[str], path: Path) -> list[Candidate]:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise HistoryError(f"{path}: not JSON ({error})") from None
-    if not isinstance(document, list) or not all(isinstance(entry, str | int | dict) for entry in document):
+    if not isinstance(document, list) or not all(
+        isinstance(entry, str | int | dict) and not isinstance(entry, bool) for entry in document
+    ):
         raise HistoryError(f"{path}: give a list of item ids, or of objects with {' or '.join(names)}")
     found: list[Candidate] = []
     for entry in document:

@@ -131,7 +131,7 @@ def _ranked(
     try:
         scores = ranker.score(known_user, candidates, known_context, history)
     except (TypeError, ValueError) as error:  # a value in a JSON file
-        raise EdgeRecError(f"{candidates_path}: {error}") from None
+        raise EdgeRecError(f"{candidates_path or model}: {error}") from None
     shown = [one if isinstance(one, str) else str(one.get(ITEM, "")) for one in candidates]
     finite = [score if math.isfinite(score) else None for score in scores]
     return shown, finite, ranker.backend
