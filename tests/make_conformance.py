@@ -603,6 +603,7 @@ def damaged() -> None:
     plain.add("a sound bundle", expected=sound)
     for keep in (0, 7, 8, 1000, start - 1, start, start + 40, size - 100, size - 22, size - 1):
         plain.add(f"cut off after {keep} bytes", keep)
+    plain.add("a byte behind the end", tail=b"\0")
     plain.add("bytes behind the end", tail=b"\0" * 70_000)
     for at in (start // 3, start // 2, start - 1):
         plain.add(f"a flipped byte of the model, at {at}", patches=[(at, bytes([plain.content[at] ^ 0xFF]))])
@@ -636,6 +637,11 @@ def damaged() -> None:
     plain.add("members that are stored, not deflated", start, tail=stored, expected=sound)
     bomb = plain.zipped([*plain.members.items(), ("MODEL_CARD.md", b"\0" * (4 << 20))])
     plain.add("a member of zeros that is not listed", start, tail=bomb)
+    twice = plain.zipped([*plain.members.items(), ("titles.txt", plain.members["titles.txt"])])
+    plain.add("a member that is there twice", start, tail=twice)
+    zeros = {"MODEL_CARD.md": b"\0" * (9 << 20)}
+    plain.with_members("a listed member that inflates to far more than the file", zeros, hashed=True)
+    plain.with_members("a listed member of 4 MB", {"MODEL_CARD.md": b"\0" * (4 << 20)}, hashed=True, expected=sound)
     for name in ("../evil", "/etc/passwd", "C:\\evil", "evil.txt", "ITEMS.TXT", "items.txt/", "", "edgerec.json\0.txt"):
         plain.with_members(f"an unexpected member {name!r}", {name: b"x"}, hashed=True)
     plain.with_members("no manifest", {"edgerec.json": None})
