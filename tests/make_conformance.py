@@ -2,7 +2,7 @@
 
 ``python tests/make_conformance.py [bundles] [cases]`` (default: both) writes ``converters/targets/conformance/``. The
 bundles hold toy models (tests/toys.py) and take TensorFlow; the cases are what ``device_runner`` answers, and are to be
-made again whenever the bundles or ``models/grocery/model.tflite`` change. ``converters/targets/README.md`` has the form.
+made again whenever the bundles or ``models/grocery/model.tflite`` change. Their form: ``converters/targets/README.md``.
 """
 
 import base64
@@ -14,6 +14,7 @@ import struct
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ CASES = SUITE / "cases"
 GROCERY = "models/grocery/model.tflite"
 # Of a score, relative to the larger of 1 and its size.
 TOLERANCE = 1e-4
-# Scores of different items are equal, or at least this far apart, so that ids can be compared one by one: toys compute in
-# float32, and the real model with weights and activations of few bits.
+# Scores of different items are equal, or at least this far apart, so that ids can be compared one by one: toys compute
+# in float32, and the real model with weights and activations of few bits.
 NO_NEAR_TIE = 1e-5
 NO_NEAR_TIE_OF_INTEGERS = 4 * TOLERANCE
 
@@ -38,7 +39,7 @@ NO_NEAR_TIE_OF_INTEGERS = 4 * TOLERANCE
 # that JavaScript objects already have, a byte order mark, and what looks like the number of another id.
 ODD_IDS = [
     "\ufeffbyte order mark", "café", "cafe\u0301", "back\\slash", "line\nfeed", "carriage\rreturn", "tab\there",
-    'quote"', "'", "日本語", "😀", "👩‍👩‍👧‍👦", "שלום", "مرحبا", "\u2028", "\u0085", "nul\0byte", " leading", "trailing ",
+    'quote"', "'", "日本語", "😀", "👩\u200d👧", "שלום", "مرحبا", "\u2028", "\u0085", "nul\0byte", " leading", "trailing ",
     "7", "07", "7.0", "__proto__", "constructor", "toString", "\\n", "\\u0041", "A", "a", "ß", "ẞ", "ss", "İ", "i", "ı",
     "null", "-0", "\u03a9", "\u2126", "x" * 300,
 ]  # fmt: skip
@@ -80,8 +81,8 @@ def bundles() -> None:
 
 
 def ranking_bundle() -> bytes:
-    """A model that reads a feature of every kind. Its score is a sum that can be followed with a pencil: an absent number
-    counts as 0.25, and every category, row and event has a weight of its own.
+    """A model that reads a feature of every kind. Its score is a sum that can be followed with a pencil: an absent
+    number counts as 0.25, and every category, row and event has a weight of its own.
     """
     import tempfile
 
@@ -94,11 +95,25 @@ def ranking_bundle() -> bytes:
     candidates, places, events, items = 4, 2, 3, 6
     features = [
         {"input": "user_age", "name": "age", "of": "user", "type": "number"},
-        {"input": "user_tags", "name": "tags", "of": "user", "type": "categories", "values": ["a", "b"], "size": places},
+        {
+            "input": "user_tags",
+            "name": "tags",
+            "of": "user",
+            "type": "categories",
+            "values": ["a", "b"],
+            "size": places,
+        },
         {"input": "hour", "name": "hour", "of": "context", "type": "category", "values": ["8", "18", "früh"]},
         {"input": "price", "name": "price", "of": "item", "type": "number"},
         {"input": "brand", "name": "brand", "of": "item", "type": "category", "values": ["A", "B"]},
-        {"input": "genre", "name": "genre", "of": "item", "type": "categories", "values": ["x", "y", "z"], "size": places},
+        {
+            "input": "genre",
+            "name": "genre",
+            "of": "item",
+            "type": "categories",
+            "values": ["x", "y", "z"],
+            "size": places,
+        },
         {"input": "item", "name": "item", "of": "item", "type": "items"},
         {"input": "history", "name": "history", "of": "history", "type": "items", "size": events},
         {"input": "history_values", "name": "history_values", "of": "history", "type": "number", "size": events},
@@ -106,7 +121,9 @@ def ranking_bundle() -> bytes:
     ]
     rng = np.random.default_rng(5)
     module = tf.Module()
-    weights = {name: rng.normal(size=7).astype(np.float32) for name in ("tags", "hour", "brand", "genre", "item", "event")}
+    weights = {
+        name: rng.normal(size=7).astype(np.float32) for name in ("tags", "hour", "brand", "genre", "item", "event")
+    }
     module.tables = {name: tf.Variable(table) for name, table in weights.items()}
 
     def filled(numbers: Any) -> Any:
@@ -238,7 +255,7 @@ class Answers:
 
     def _refuse_near_ties(self, name: str, scores: Sequence[float]) -> None:
         apart = NO_NEAR_TIE if self.recommender.bundle.scheme == "float32" else NO_NEAR_TIE_OF_INTEGERS
-        for better, worse in zip(scores, scores[1:], strict=False):
+        for better, worse in pairwise(scores):
             if 0 < better - worse < apart * max(1, abs(better)):
                 raise AssertionError(f"{name}: {better} and {worse} are nearly equal; choose another history")
 
@@ -469,15 +486,28 @@ def ranking() -> None:
     three = ["i1", "i2", "i4"]
     rank("ids only", candidates=three)
     rank("no candidates", candidates=[])
-    rank("more candidates than one call of the model takes", candidates=["i1", "i2", "i3", "i4", "i5", "é", "i1", "x", "i2"])
+    rank(
+        "more candidates than one call of the model takes",
+        candidates=["i1", "i2", "i3", "i4", "i5", "é", "i1", "x", "i2"],
+    )
     rank("an unknown id is an item of which nothing is known", candidates=["x", "i1"])
-    rank("an unknown id with values of its own", candidates=[{"item": "x", "price": 2, "brand": "B", "genre": ["z", "x"]}])
+    rank(
+        "an unknown id with values of its own",
+        candidates=[{"item": "x", "price": 2, "brand": "B", "genre": ["z", "x"]}],
+    )
     rank("no id at all", candidates=[{"price": 2.5}])
     rank("values replace those of the bundle", candidates=[{"item": "i1", "price": 9.99}, {"item": "i2", "brand": "A"}])
-    rank("a value that is nothing is missing, whatever the bundle has", candidates=[{"item": "i1", "price": None}, "i1"])
+    rank(
+        "a value that is nothing is missing, whatever the bundle has", candidates=[{"item": "i1", "price": None}, "i1"]
+    )
     rank("a user", user={"age": 31, "tags": ["a", "b"]}, candidates=three)
     rank("a user of whom nothing is told", user={"age": None, "tags": None}, candidates=three)
-    rank("unseen categories are missing", user={"tags": ["q"]}, candidates=[{"item": "i1", "brand": "Q"}], context={"hour": "9"})
+    rank(
+        "unseen categories are missing",
+        user={"tags": ["q"]},
+        candidates=[{"item": "i1", "brand": "Q"}],
+        context={"hour": "9"},
+    )
     rank("a context", context={"hour": "18"}, candidates=three)
     rank("a category as a whole number", context={"hour": 18}, candidates=three)
     rank("a category with blanks around it, non-ASCII", context={"hour": " früh "}, candidates=["é"])
@@ -707,7 +737,8 @@ def damaged() -> None:
     plain.with_members("no items at all", {"items.txt": None}, hashed=True)
     plain.with_members("items.txt and items.bin", {"items.bin": b"\6" + bytes(30)}, hashed=True)
     for what, content in (
-        ("is empty", b""), ("has numbers of 0 bits", b"\0" + bytes(30)), ("has numbers of 64 bits", b"\x40" + bytes(320)),
+        ("is empty", b""), ("has numbers of 0 bits", b"\0" + bytes(30)),
+        ("has numbers of 64 bits", b"\x40" + bytes(320)),
         ("has a byte too few", b"\6" + bytes(29)), ("has a byte too many", b"\6" + bytes(31)),
         ("has the same number twice", b"\6" + bytes(30)), ("has fewer bits than the items need", b"\5" + bytes(25)),
     ):  # fmt: skip
@@ -732,7 +763,8 @@ def damaged() -> None:
     plain.add("golden vectors pass", call="golden", expected={"passed": 3})
     case = json.loads(plain.members["golden.json"])["cases"][0]
     for what, text in (
-        ("are no JSON", "{"), ("have no cases", "{}"), ("are a list", "[]"), ("have a case that is a number", '{"cases": [1]}'),
+        ("are no JSON", "{"), ("have no cases", "{}"), ("are a list", "[]"),
+        ("have a case that is a number", '{"cases": [1]}'),
         ("name a row that does not exist", json.dumps({"cases": [{**case, "ids": [41]}]})),
         ("have rows that are no numbers", json.dumps({"cases": [{**case, "history": ["i1"]}]})),
         ("have scores that are no numbers", json.dumps({"cases": [{**case, "scores": ["1"]}]})),
@@ -742,7 +774,8 @@ def damaged() -> None:
         ("other items", {"ids": [1, *case["ids"][1:]]}), ("other scores", {"scores": [9.0, *case["scores"][1:]]}),
     ):  # fmt: skip
         text = json.dumps({"cases": [{**case, **change}]})
-        plain.with_members(f"golden vectors with {what} fail", {"golden.json": text.encode()}, hashed=True, call="golden",
+        changed = {"golden.json": text.encode()}
+        plain.with_members(f"golden vectors with {what} fail", changed, hashed=True, call="golden",
                            expected={"failed": 1})  # fmt: skip
     garbage = b"\x1c\0\0\0TFL3" + bytes(range(256))
     digest = hashlib.sha256(garbage).hexdigest()

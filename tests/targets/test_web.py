@@ -2,8 +2,10 @@
 
 import base64
 import gzip
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +18,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from test_conformance import FILES, content_of, place_of, same
 
+from converters.bundle_writer import bundle_bytes, with_facts
 from converters.targets.folder import ExportError
 from converters.targets.web.demo import served
 from converters.targets.web.export import export_web
 from converters.targets.web.litert_js import PACKAGES, write_litert_js
+from device_runner import Bundle
 
 playwright = pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +34,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 AXE = "axe-core@4.11.0"
 MUST_RUN = os.environ.get("EDGEREC_SERVERS") == "1"
+WANTED = bool(os.environ.get("EDGEREC_TARGETS"))
 # Kilobytes of what a visitor loads besides LiteRT's WebAssembly and its loader, compressed as servers send it.
 PAGE_LIMIT = 250_000
 FIRST_LIMIT_MS = 50.0
@@ -38,6 +43,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not WANTED:
+        pytest.skip("make check-targets fetches LiteRT.js")
     out = tmp_path_factory.mktemp("web") / "grocery"
     try:
         export_web(GROCERY, out)
@@ -56,6 +63,8 @@ def address(exported: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    if not WANTED:
+        pytest.skip("make check-targets opens Chromium")
     if not CHROMIUM.exists():
         if MUST_RUN:
             pytest.fail(f"{CHROMIUM} is not there")
@@ -73,19 +82,30 @@ def page(browser: Any) -> Iterator[Any]:
     context.close()
 
 
-@pytest.mark.parametrize("topic", sorted(FILES))
-def test_the_conformance_suite_passes(topic: str, page: Any, address: str) -> None:
-    file = FILES[topic]
+@pytest.fixture(scope="module")
+def suite_page(browser: Any, address: str) -> Iterator[Any]:
+    """A page that has loaded the runtime, for all topics of the suite."""
+    context = browser.new_context()
+    page = context.new_page()
     page.goto(f"{address}self-test.html")
     page.wait_for_selector("html[data-outcome]")
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("topic", sorted(FILES))
+def test_the_conformance_suite_passes(topic: str, suite_page: Any, address: str) -> None:
+    file = FILES[topic]
     cases = [
         {"call": case["call"], "arguments": case["arguments"], "bundle": file.get("bundle")}
         | ({"content": base64.b64encode(content_of(case["file"])).decode()} if "file" in case else {})
         for case in file["cases"]
     ]
-    bundles = {file["bundle"]: base64.b64encode(place_of(file["bundle"]).read_bytes()).decode()} if "bundle" in file else {}
+    bundles = (
+        {file["bundle"]: base64.b64encode(place_of(file["bundle"]).read_bytes()).decode()} if "bundle" in file else {}
+    )
     given = {"base": address, "cases": cases, "bundles": bundles}
-    outcomes = page.evaluate((HERE / "conformance.js").read_text().partition("\n")[2].rstrip(";\n"), given)
+    outcomes = suite_page.evaluate((HERE / "conformance.js").read_text().partition("\n")[2].rstrip(";\n"), given)
     wrong = [
         (case["name"], outcome, case["expected"])
         for case, outcome in zip(file["cases"], outcomes, strict=True)
@@ -166,6 +186,101 @@ def test_axe_finds_nothing_to_complain_about(
         page.evaluate("document.querySelector('details').open = false")
         page.screenshot(path=f"{folder}/page-{width}-{scheme}.png", full_page=True)
     context.close()
+
+
+REPLACE = """async ({ base, content, signature, key, options, then }) => {
+  const { ModelSlot } = await import(`${base}edgerec/recommender.js`);
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const slot = await ModelSlot.open('test', { initial: `${base}model.tflite`, publicKey: key && bytes(key) });
+  let said = 'replaced';
+  try {
+    if (content) await slot.replace(bytes(content), { signature, ...options });
+    if (then) await slot[then]();
+  } catch (error) {
+    if (error.name !== 'BundleError') throw error;
+    said = error.message;
+  }
+  const list = await slot.model.recommend(['1029743'], { k: 3 });
+  const outcome = { said, release: slot.model.bundle.release, listed: list.length };
+  await slot.close();
+  return outcome;
+}"""
+
+
+def test_a_model_is_replaced_only_by_a_sound_signed_newer_one_and_rolled_back(page: Any, address: str) -> None:
+    page.goto(f"{address}self-test.html")
+    page.wait_for_selector("html[data-outcome]")
+
+    def replace(content: bytes = b"", **given: Any) -> dict[str, Any]:
+        encoded = base64.b64encode(content).decode()
+        return page.evaluate(REPLACE, {"base": address, "content": encoded, "key": None, **given})
+
+    first, second, third = (with_facts(GROCERY, {"release": release}) for release in (1, 2, 3))
+    assert replace(second) == {"said": "replaced", "release": 2, "listed": 3}
+    page.reload()
+    page.wait_for_selector("html[data-outcome]")
+    assert replace() == {"said": "replaced", "release": 2, "listed": 3}, "is kept between visits"
+    for what, content in (
+        ("older", first),
+        ("altered", third[:1000] + b"\0\0\0\0" + third[1004:]),
+        ("edgerec part", third[: len(third) // 2]),
+        ("ranking", place_of("ranking").read_bytes()),
+        ("no item in common", place_of("plain").read_bytes()),
+        ("golden vectors", with_golden(third, [])),
+        ("golden vectors fail", with_golden(third, [{"history": [1], "exclude": [1], "ids": [2], "scores": [99.0],
+                                                     "tolerance": 0.02}])),
+    ):  # fmt: skip
+        given = {"allowDowngrade": True} if what == "no item in common" else {}
+        outcome = replace(content, options=given)
+        assert what in outcome["said"], (what, outcome)
+        assert (outcome["release"], outcome["listed"]) == (2, 3), what
+    assert replace(then="rollback")["release"] == 0
+    assert replace(then="rollback")["release"] == 2
+    assert replace(first, options={"allowDowngrade": True})["release"] == 1
+
+
+def test_a_model_must_be_signed_where_the_app_has_a_key(
+    page: Any, browser: Any, exported: Path, tmp_path: Path
+) -> None:
+    ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
+    own, other = (ed25519.Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32)) for seed in (1, 2))
+
+    def signed(content: bytes, key: Any) -> str:
+        public = key.public_key().public_bytes_raw()
+        signature = base64.b64encode(key.sign(content)).decode()
+        return f"edgerec-signature 1\ned25519 {hashlib.sha256(public).hexdigest()[:16]} {signature}\n"
+
+    folder = Path(shutil.copytree(exported, tmp_path / "signed"))
+    (folder / "model.tflite.sig").write_text(signed(GROCERY.read_bytes(), own))
+    newer = with_facts(GROCERY, {"release": 5})
+    sound = signed(newer, own)
+    key = base64.b64encode(own.public_key().public_bytes_raw()).decode()
+    with served(folder) as url:
+        page.goto(f"{url}self-test.html")
+        page.wait_for_selector("html[data-outcome]")
+        for signature, said in (
+            (None, "not signed"),
+            (signed(newer, other), "not signed by the expected key"),
+            (signed(GROCERY.read_bytes(), own), "not signed by the expected key"),
+            (sound.replace("signature 1", "signature 2"), "malformed"),
+            (sound[:-9] + "\n", "malformed"),
+            (signed(newer, other) + sound.partition("\n")[2], "replaced"),
+        ):
+            given = {"base": url, "content": base64.b64encode(newer).decode(), "key": key, "signature": signature}
+            outcome = page.evaluate(REPLACE, given)
+            assert said in outcome["said"]
+            assert (outcome["release"], outcome["listed"]) == (5 if said == "replaced" else 0, 3)
+
+
+def with_golden(content: bytes, golden: list[dict[str, Any]]) -> bytes:
+    """The bundle with other golden vectors."""
+    bundle = Bundle.read(content)
+    fixed = {"format", "name", "scheme", "contract", "flatbuffer_bytes", "flatbuffer_sha256", "members"}
+    facts = {key: value for key, value in bundle.manifest.items() if key not in fixed}
+    model = content[: bundle.manifest["flatbuffer_bytes"]]
+    return bundle_bytes(
+        model, bundle.name, bundle.scheme, bundle.contract, bundle.items[1:], golden=golden, facts=facts
+    )
 
 
 def test_weight_and_first_recommendation(page: Any, address: str, exported: Path) -> None:

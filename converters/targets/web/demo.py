@@ -45,7 +45,9 @@ def served(model: Path, port: int = 0) -> Iterator[str]:
         try:
             server = _Server(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
         except OSError as error:
-            raise ExportError(f"port {port} cannot be used ({error.strerror}); choose another one with --port") from None
+            raise ExportError(
+                f"port {port} cannot be used ({error.strerror}); choose another one with --port"
+            ) from None
         stack.callback(server.server_close)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.shutdown)

@@ -22,8 +22,8 @@ PACKAGES = {
         "4fJiw6tBQnIs+0jH/OQ16nYOiSl8/+zZnn5h2ul8aTKHi05sVqZW580Tmk78pC2kT39A9OYBVdFawteZ/sI1kQ==",
     ),
 }
-# LiteRT.js chooses the first one where the browser has relaxed SIMD, else the second. The others are for threads and for
-# promises in WebAssembly, which a model of microseconds does not need.
+# LiteRT.js chooses the first one where the browser has relaxed SIMD, else the second. The others are for threads and
+# for promises in WebAssembly, which a model of microseconds does not need.
 WASM = ("litert_wasm_internal", "litert_wasm_compat_internal")
 FILES = {
     "litertjs-core-2.5.3.tgz": {
@@ -39,8 +39,8 @@ def write_litert_js(into: Path, tarballs: Path | None = None) -> None:
     """Write the files of LiteRT.js that a page needs into a folder, which is made.
 
     Args:
-        tarballs: a folder with both packages as ``npm pack`` writes them; by default they are fetched once and kept in the
-            user's cache.
+        tarballs: a folder with both packages as ``npm pack`` writes them; by default they are fetched once and kept in
+            the user's cache.
 
     Raises:
         ExportError: a package is not there, cannot be fetched, or is not the one that it should be.
@@ -70,8 +70,8 @@ def _fetch(package: str, path: Path, integrity: str) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise ExportError(
-            f"npm is not there to fetch {package} (12 MB, once); install Node.js, or write both packages elsewhere with: "
-            f"npm pack {' '.join(PACKAGES)}, and name their folder with --litert"
+            f"npm is not there to fetch {package} (12 MB, once); install Node.js, or write both packages elsewhere "
+            f"with: npm pack {' '.join(PACKAGES)}, and name their folder with --litert"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -80,7 +80,9 @@ def _fetch(package: str, path: Path, integrity: str) -> None:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIME_LIMIT, cwd=folder)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             said = next((line for line in str(error.stderr or error).splitlines() if line.strip()), "")
-            raise ExportError(f"npm cannot fetch {package} ({said}); is there a network? Later exports need none") from None
+            raise ExportError(
+                f"npm cannot fetch {package} ({said}); is there a network? Later exports need none"
+            ) from None
         made = Path(folder) / path.name
         if not made.is_file():
             raise ExportError(f"npm wrote no {path.name} for {package}")
