@@ -3,6 +3,7 @@
 import click
 
 from device_runner.cli.bench import bench
+from device_runner.cli.history import history
 from device_runner.cli.inspect import inspect
 from device_runner.cli.recommend import recommend
 from device_runner.command import CONTEXT, Group
@@ -15,5 +16,5 @@ def main() -> None:
     """Score a local user history with an edgerec bundle."""
 
 
-for command in (recommend, bench, inspect):
+for command in (recommend, history, bench, inspect):
     main.add_command(command)
