@@ -1,7 +1,7 @@
-"""Kills writers of a history store with SIGKILL at random moments while others write on, and checks after each kill that
-the file is sound, that no acknowledged event is lost, and that no removed one comes back.
+"""Kills writers of a history store with SIGKILL at random moments while others write on, and checks after each kill
+that the file is sound, that no acknowledged event is lost, and that no removed one comes back.
 
-``python tests/kill_history.py [KILLS]``: default 300, some minutes. A writer acknowledges by a line in a file of its own.
+``python tests/kill_history.py [KILLS]``: default 300, some minutes. A writer acknowledges by a line in its own file.
 """
 
 import os
