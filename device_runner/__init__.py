@@ -13,6 +13,7 @@ from device_runner.version import __version__
 
 if TYPE_CHECKING:
     from device_runner.history_store import Event, History
+    from device_runner.model_slot import ModelSlot
 
 __all__ = [
     "BackendError",
@@ -22,6 +23,7 @@ __all__ = [
     "Event",
     "History",
     "HistoryError",
+    "ModelSlot",
     "Recommendation",
     "Recommendations",
     "Recommender",
@@ -30,7 +32,11 @@ __all__ = [
 ]
 
 # Loaded when they are asked for: SQLite would cost the first answer 10 ms that only users of a store need.
-_LAZY = {"Event": "device_runner.history_store", "History": "device_runner.history_store"}
+_LAZY = {
+    "Event": "device_runner.history_store",
+    "History": "device_runner.history_store",
+    "ModelSlot": "device_runner.model_slot",
+}
 
 
 def __getattr__(name: str) -> Any:
