@@ -137,7 +137,8 @@ def _header(entries: dict[str, Any], start: int, size: int) -> Delta:
 
 def apply_delta(old_path: Path, path: Path, new_path: Path) -> Delta:
     """Write the new file to ``new_path``; returns the delta's header. When this returns, the file has the hash that the
-    delta names and is on the disk; when it fails, the file is gone. A few hundred kilobytes of memory are enough.
+    delta names and is on the disk; when it fails, nothing that it wrote is left. A few hundred kilobytes of memory are
+    enough.
 
     Raises:
         DeltaError: the delta is damaged, or for another file than the old one.

@@ -220,7 +220,8 @@ def _checked(
         cases = check_in_child(slot.new, backend)  # first of all: reading a hostile file may take a process down
         new = Bundle.read(slot.new)
     except BundleError as error:
-        raise BundleError(str(error).replace(str(slot.new), str(source))) from None
+        said = str(error).replace(str(slot.new), str(source)).replace(slot.new.name, source.name)
+        raise BundleError(said) from None
     try:
         old = Bundle.read(slot.current)
     except BundleError:  # absent, or damaged: then any model is better
