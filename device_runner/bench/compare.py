@@ -22,7 +22,7 @@ FIGURES: dict[tuple[str, ...], tuple[str, bool]] = {
     ("bytes", "total"): ("file (bytes)", True),
     ("energy", "joules"): ("energy of a call (J)", True),
 }
-MORE_IS_BETTER = ("throughput_per_s",)
+MORE_IS_BETTER = {("throughput_per_s",)}
 # What should be equal for a comparison to be about the files or the code alone.
 CIRCUMSTANCES: dict[tuple[str, ...], str] = {
     ("backend",): "runtime",
@@ -54,7 +54,8 @@ class Change:
         figure: its name for people, with the unit.
         before: its value in the earlier report.
         after: its value now.
-        change: relative change, signed so that more is worse: 0.1 is 10 % slower or larger.
+        change: relative change; 0.1 is 10 % more.
+        better: whether the change, however small, is for the better.
         worse: whether it became worse by more than the threshold, in a figure that counts.
     """
 
@@ -62,6 +63,7 @@ class Change:
     before: float
     after: float
     change: float
+    better: bool
     worse: bool
 
 
@@ -93,8 +95,9 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any], thresho
         old, new = _number(before, place), _number(after, place)
         if not old or not new:
             continue
-        change = old / new - 1 if place in {(name,) for name in MORE_IS_BETTER} else new / old - 1
-        found.append(Change(figure, old, new, change, counts and change > threshold))
+        change = new / old - 1
+        loss = -change if place in MORE_IS_BETTER else change
+        found.append(Change(figure, old, new, change, loss < 0, counts and loss > threshold))
     return found
 
 
@@ -109,9 +112,14 @@ def differing_circumstances(before: Mapping[str, Any], after: Mapping[str, Any])
 
 def check_changes(changes: Sequence[Change], threshold: float, other: Path) -> None:
     """Raises RegressionError if a figure became worse by more than the threshold."""
-    worse = [f"{change.figure} by {change.change:.0%}" for change in changes if change.worse]
+    worse = [f"{change.figure} {change.change:+.0%}" for change in changes if change.worse]
     if worse:
         raise RegressionError(f"worse than {other} by more than {threshold:.0%}: {', '.join(worse)}")
+
+
+def shown_figure(value: float) -> str:
+    """A figure as people read it: three decimals where it is small, none where it is large."""
+    return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def _number(report: Mapping[str, Any], place: Sequence[str]) -> float | None:

@@ -5,6 +5,7 @@ from html import escape
 from string import Template
 from typing import Any
 
+from device_runner.bench.compare import shown_figure
 from device_runner.bench.page_template import PAGE
 
 # Names for people of the parts of the cold start and of the file, in the order of their bars.
@@ -143,20 +144,20 @@ def _compared(compared: Mapping[str, Any] | None) -> str:
     if compared is None:
         return ""
     rows = [
-        f"<tr><th scope=row>{escape(change['figure'])}</th><td>{change['before']:,.3f}</td>"
-        f"<td>{change['after']:,.3f}</td><td class={_judged(change)}>{change['change']:+.1%}</td></tr>"
+        f"<tr><th scope=row>{escape(change['figure'])}</th><td>{shown_figure(change['before'])}</td>"
+        f"<td>{shown_figure(change['after'])}</td><td class={_judged(change)}>{change['change']:+.1%}</td></tr>"
         for change in compared["changes"]
     ]
     notes = "".join(f"<p class=muted>Note: {escape(sentence)}.</p>" for sentence in compared["circumstances"])
     return (
         f"<section><h2>Against {escape(compared['with'])}</h2><div class=scroll><table><tr><th>figure<th>before<th>now"
-        f"<th>change</tr>{''.join(rows)}</table></div><p class=muted>Plus is worse; above "
-        f"{compared['threshold']:.0%} a figure fails the comparison.</p>{notes}</section>"
+        f"<th>change</tr>{''.join(rows)}</table></div><p class=muted>A figure that is "
+        f"more than {compared['threshold']:.0%} worse fails the comparison; p99 is only shown.</p>{notes}</section>"
     )
 
 
 def _judged(change: Mapping[str, Any]) -> str:
-    return "bad" if change["worse"] else "good" if change["change"] < 0 else "same"
+    return "bad" if change["worse"] else "good" if change["better"] else "same"
 
 
 def _state(device: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from device_runner.bench.compare import (
     compare_reports,
     differing_circumstances,
     read_report,
+    shown_figure,
 )
 from device_runner.bench.page import page_of
 from device_runner.bundle import Bundle
@@ -131,8 +132,9 @@ def _show(result: dict[str, Any]) -> None:
     cold = result["cold_start_ms"]
     click.echo(
         f"cold start  {cold['process']:.0f} ms from process start to first answer, of which Python "
-        f"{cold['python']:.0f} ms, packages {cold['packages']:.0f} ms, import {cold['import']:.0f} ms, load {cold['load']:.0f} ms, "
-        f"first call {cold['first']:.1f} ms (median of {result['cold_starts']['processes']})"
+        f"{cold['python']:.0f} ms, packages {cold['packages']:.0f} ms, import {cold['import']:.0f} ms, "
+        f"load {cold['load']:.0f} ms, first call {cold['first']:.1f} ms "
+        f"(median of {result['cold_starts']['processes']})"
     )
     click.echo(f"memory      {result['peak_rss_mb']:.0f} MB peak")
     sizes = result["bytes"]
@@ -164,10 +166,8 @@ def _show_changes(changes: list[Change], circumstances: list[str]) -> None:
     for sentence in circumstances:
         click.echo(f"Note: {sentence}.", err=True)
     for change in changes:
-        mark = "worse" if change.worse else ""
-        click.echo(
-            f"{change.figure:<22}{change.before:>14,.3f}{change.after:>14,.3f}{change.change:>+9.1%}  {mark}".rstrip()
-        )
+        figures = f"{shown_figure(change.before):>14}{shown_figure(change.after):>14}{change.change:>+9.1%}"
+        click.echo(f"{change.figure:<22}{figures}{'  worse' if change.worse else ''}")
 
 
 def _write(path: Path, text: str) -> None:
