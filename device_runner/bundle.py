@@ -2,22 +2,27 @@
 
 Layout::
 
-    [flatbuffer][zip: edgerec.json, items.txt or items.bin, titles.txt?, golden.json?, MODEL_CARD.md?]
+    [flatbuffer][zip: edgerec.json, items.txt or items.bin, titles.txt?, golden.json?, MODEL_CARD.md?,
+                      attributes.json?, features.json?, item_values.json?]
 
 ``edgerec.json`` holds the contract and the sha256 of the flatbuffer and of every other member. A ranking bundle may
-lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers.
+lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers. From version 3 on,
+``attributes.json`` says what a list can be kept diverse by, and ``features.json`` and ``item_values.json`` what a
+ranking model reads.
 """
 
 import codecs
 import hashlib
+import io
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from device_runner.attributes import Attribute, attributes_from_json
 from device_runner.compact import COMPACT_FROM, IndexedLines, IndexedTexts, Lines, Numbers
 from device_runner.contract import Ranking, Retrieval, contract_from_json
 from device_runner.errors import BundleError
@@ -25,14 +30,15 @@ from device_runner.lines import unescape_line
 from device_runner.numbers import unpack_numbers
 from device_runner.user_features import UserFeature, rows_of
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "edgerec.json"
 ITEMS = "items.txt"
 NUMBERS = "items.bin"
 TITLES = "titles.txt"
 GOLDEN = "golden.json"
 CARD = "MODEL_CARD.md"
-MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD})
+ATTRIBUTES = "attributes.json"
+MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD, ATTRIBUTES})
 # Far above any real catalogue (10 M ids of 20 bytes); stops a zip bomb before it is unpacked.
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 # Read at once where the whole would only take memory.
@@ -42,6 +48,9 @@ TFLITE_IDENTIFIER = b"TFL3"
 
 
 KindOfContract = TypeVar("KindOfContract", bound=Retrieval | Ranking)
+Parsed = TypeVar("Parsed")
+# What messages call a bundle that was given as bytes.
+IN_MEMORY = Path("bundle in memory")
 
 
 @dataclass(frozen=True)
@@ -49,13 +58,15 @@ class Bundle:
     """A checked bundle.
 
     Attributes:
-        path: the file.
+        path: the file; for a bundle that was given as bytes, what messages call it.
         manifest: the parsed ``edgerec.json``.
         contract: the signatures with their sizes.
         items: raw item id by row; ``items[0]`` is ``""`` (padding), rows 1..N by descending popularity. A list, or for
             a large catalogue a sequence that makes the texts when they are asked for.
         titles: likewise title by row (``""`` where unknown), or empty when the bundle has none.
         user_features: features of the user that the model can read; their rows stand behind those of all items.
+        attributes: attributes of the items that a list can be kept diverse by, by name.
+        content: the bytes of a bundle that was given as such.
     """
 
     path: Path
@@ -64,6 +75,8 @@ class Bundle:
     items: Sequence[str]
     titles: Sequence[str]
     user_features: list[UserFeature]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    content: bytes | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -95,14 +108,15 @@ class Bundle:
         return name if isinstance(name, str) else None
 
     @classmethod
-    def read(cls, path: str | Path) -> "Bundle":
-        """Read and check ``path``.
+    def read(cls, source: str | Path | bytes) -> "Bundle":
+        """Read and check a file, or its content.
 
         Raises:
             BundleError: the file is absent, not a bundle, truncated, altered, or of a newer format.
         """
-        path = Path(path)
-        manifest, members = _read_members(path)
+        content = source if isinstance(source, bytes) else None
+        path = IN_MEMORY if isinstance(source, bytes) else Path(source)
+        manifest, members = _read_members(path, content)
         try:
             contract = contract_from_json(manifest.get("contract"))
         except ValueError as error:
@@ -111,7 +125,9 @@ class Bundle:
         titles = _lines(members, TITLES, Lines, path) if TITLES in members else []
         if isinstance(contract, Retrieval):
             _check_vocabulary(items, titles, contract, path)
-        return cls(path, manifest, contract, items, titles, _user_features(manifest, contract, path))
+        attributes = _parsed(members, ATTRIBUTES, lambda document: attributes_from_json(document, len(items) - 1), path)
+        user_features = _user_features(manifest, contract, path)
+        return cls(path, manifest, contract, items, titles, user_features, attributes or {}, content)
 
     def contract_of(self, kind: type[KindOfContract]) -> KindOfContract:
         """The contract, which must be of this kind.
@@ -130,7 +146,7 @@ class Bundle:
         Raises:
             BundleError: they are malformed.
         """
-        _, members = _read_members(self.path)
+        _, members = _read_members(self.path, self.content)
         if GOLDEN not in members:
             return []
         try:
@@ -148,18 +164,18 @@ class Bundle:
         Raises:
             BundleError: it is not UTF-8.
         """
-        _, members = _read_members(self.path)
+        _, members = _read_members(self.path, self.content)
         try:
             return members[CARD].decode("utf-8") if CARD in members else None
         except UnicodeDecodeError:
             raise BundleError(f"{self.path}: {CARD} is not UTF-8") from None
 
 
-def _read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    if not path.is_file():
+def _read_members(path: Path, in_memory: bytes | None) -> tuple[dict[str, Any], dict[str, bytes]]:
+    if in_memory is None and not path.is_file():
         raise BundleError(f"{path}: {'a folder, not a bundle' if path.is_dir() else 'no such file'}")
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    size = path.stat().st_size if in_memory is None else len(in_memory)
+    with path.open("rb") if in_memory is None else io.BytesIO(in_memory) as file:
         head = file.read(8)
         if len(head) < 8 or head[4:8] != TFLITE_IDENTIFIER:
             raise BundleError(f"{path}: not a TFLite file")
@@ -260,6 +276,16 @@ def _user_features(manifest: dict[str, Any], contract: Retrieval | Ranking, path
     if features and len(features) >= contract.max_history:
         raise BundleError(f"{path}: {len(features)} user features leave no place for a history")
     return features
+
+
+def _parsed(members: Mapping[str, bytes], name: str, parse: Callable[[Any], Parsed], path: Path) -> Parsed | None:
+    """What ``parse`` makes of a member that is JSON; ``None`` without the member."""
+    if name not in members:
+        return None
+    try:
+        return parse(json.loads(members[name]))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: {name} {error}; convert the model again") from None
 
 
 def _is_golden_case(case: object, last: int | None) -> bool:
