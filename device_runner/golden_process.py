@@ -1,7 +1,7 @@
 """Run as a process by ``try_bundle``: loads a bundle and checks its golden vectors.
 
-``python -m device_runner.golden_process MODEL BACKEND`` prints one JSON object (see ``try_bundle``), or the error as the
-last line of stderr.
+``python -m device_runner.golden_process MODEL BACKEND`` prints one JSON object (see ``try_bundle``), or the error as
+the last line of stderr.
 """
 
 import json
