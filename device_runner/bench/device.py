@@ -79,7 +79,7 @@ def device_state(root: Path = ROOT) -> dict[str, Any]:
 
 def cpu_model(root: Path = ROOT) -> str:
     """The processor's name by ``/proc/cpuinfo``, else the machine's architecture."""
-    facts = _cpuinfo(root)
+    facts = cpuinfo(root)
     named = next((facts[key] for key in ("model name", "Model", "Hardware") if key in facts), "")
     part = ARM_PARTS.get(facts.get("CPU part", ""), "")
     return (
@@ -89,7 +89,7 @@ def cpu_model(root: Path = ROOT) -> str:
 
 def cpu_features(root: Path = ROOT) -> list[str]:
     """Which of the features that matter to a runtime the processor has, by their names in ``/proc/cpuinfo``."""
-    facts = _cpuinfo(root)
+    facts = cpuinfo(root)
     return sorted(CPU_FEATURES.intersection((facts.get("Features") or facts.get("flags") or "").split()))
 
 
@@ -126,7 +126,7 @@ def read(root: Path, path: str) -> str:
         return ""
 
 
-def _cpuinfo(root: Path) -> dict[str, str]:
+def cpuinfo(root: Path) -> dict[str, str]:
     """The facts of ``/proc/cpuinfo``, of the last core where they differ (the fast ones of a big.LITTLE processor)."""
     facts = {}
     for line in read(root, "proc/cpuinfo").splitlines():

@@ -3,6 +3,7 @@
 import click
 
 from device_runner.cli.bench import bench
+from device_runner.cli.doctor import doctor
 from device_runner.cli.inspect import inspect
 from device_runner.cli.recommend import recommend
 from device_runner.cli.serve import serve
@@ -16,5 +17,5 @@ def main() -> None:
     """Score a local user history with an edgerec bundle."""
 
 
-for command in (recommend, bench, inspect, serve):
+for command in (recommend, bench, inspect, doctor, serve):
     main.add_command(command)
