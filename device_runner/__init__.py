@@ -3,6 +3,8 @@
 Needs numpy and one TFLite runtime (``ai-edge-litert`` or ``tflite-runtime``), nothing else.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from device_runner.bundle import Bundle
 from device_runner.errors import BackendError, BundleError, EdgeRecError, HistoryError
 from device_runner.recommendations import Recommendation, Recommendations
@@ -10,15 +12,37 @@ from device_runner.recommender import Recommender
 from device_runner.state import State
 from device_runner.version import __version__
 
+if TYPE_CHECKING:
+    from device_runner.history_store import Event, History
+    from device_runner.model_slot import ModelSlot
+
 __all__ = [
     "BackendError",
     "Bundle",
     "BundleError",
     "EdgeRecError",
+    "Event",
+    "History",
     "HistoryError",
+    "ModelSlot",
     "Recommendation",
     "Recommendations",
     "Recommender",
     "State",
     "__version__",
 ]
+
+# Loaded when they are asked for: SQLite would cost the first answer 10 ms that only users of a store need.
+_LAZY = {
+    "Event": "device_runner.history_store",
+    "History": "device_runner.history_store",
+    "ModelSlot": "device_runner.model_slot",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)

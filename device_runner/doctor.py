@@ -15,9 +15,8 @@ from device_runner.backends import BACKENDS, installed_backends
 from device_runner.bench.device import ROOT, cpu_features, cpuinfo, memory_mb, throttled
 from device_runner.bundle import Bundle
 from device_runner.child_process import run_module
-from device_runner.contract import Retrieval
 from device_runner.errors import EdgeRecError
-from device_runner.golden import try_bundle
+from device_runner.golden import check_in_child
 
 Status = Literal["ok", "warning", "problem"]
 # Runtimes that have wheels, by the architecture's names in ``platform.machine()``.
@@ -275,16 +274,12 @@ def _bundle(model: Path, machine: Machine) -> Iterator[Finding]:
 
 
 def _inference(model: Path, bundle: Bundle, runtime: str) -> Finding:
-    if not isinstance(bundle.contract, Retrieval):
-        return Finding("inference", "ok", f"{runtime}: a ranking bundle has no golden vectors to try")
     try:
-        tried = try_bundle(model, runtime)
+        if not bundle.golden():
+            found = f"{runtime}: the bundle has no golden vectors, so nothing shows whether it works here"
+            return Finding("inference", "warning", found, "convert the model again")
+        vectors = check_in_child(model.resolve(), runtime)
     except EdgeRecError as error:
         remedy = f"pip install --force-reinstall {BACKENDS[runtime][1]}; if it stays, use another scheme"
         return Finding("inference", "problem", f"{runtime}: {error}", remedy)
-    found = f"{runtime}: {tried['vectors']} golden vectors agree; load {tried['load_ms']:.0f} ms"
-    if not tried["vectors"]:
-        return Finding(
-            "inference", "warning", f"{runtime}: runs, but the bundle has no golden vectors", "convert it again"
-        )
-    return Finding("inference", "ok", found)
+    return Finding("inference", "ok", f"{runtime}: {vectors} golden vectors agree")

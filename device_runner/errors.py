@@ -13,6 +13,18 @@ class BackendError(EdgeRecError):
     """No TFLite runtime can be used, or it refuses the model."""
 
 
+class DeltaError(EdgeRecError):
+    """A delta is damaged, or for another file."""
+
+
+class SignatureError(EdgeRecError):
+    """A file is not signed as it must be, or a key cannot be used."""
+
+
+class UpdateError(EdgeRecError):
+    """A new model was refused; the one in service stays."""
+
+
 class HistoryError(EdgeRecError):
     """A history file cannot be read."""
 

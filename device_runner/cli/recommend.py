@@ -19,8 +19,14 @@ from device_runner.user_features import user_rows
     "--history",
     "history_path",
     type=click.Path(path_type=Path),
-    required=True,
     help="The user's events, oldest first: CSV with a column item_id (or as in the bundle's data set), or JSON.",
+)
+@click.option(
+    "--history-db",
+    "database",
+    type=click.Path(path_type=Path),
+    help="A store of the user's events instead (see history). The state of a recurrent model is kept in it, so that a "
+    "new event costs one step.",
 )
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many items to recommend.")
 @click.option(
@@ -41,7 +47,8 @@ from device_runner.user_features import user_rows
 @json_option
 def recommend(
     model: Path,
-    history_path: Path,
+    history_path: Path | None,
+    database: Path | None,
     k: int,
     user: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -51,15 +58,30 @@ def recommend(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Recommend items for the history in a file.
+    """Recommend items for the history in a file or a store.
 
     Example: edgerec-device recommend model.tflite --history history.csv -k 5
     """
+    if (history_path is None) == (database is None):
+        raise click.UsageError("give the history by --history FILE or by --history-db FILE")
     recommender = Recommender.load(model, backend, threads)
-    history = read_history(history_path, recommender.bundle.item_column)
     known = _known(user, recommender.bundle)
     exclude_history = None if keep_seen is None else not keep_seen
-    found = recommender.recommend(history, k, exclude, exclude_history, known, explain)
+    if history_path is not None:
+        history = read_history(history_path, recommender.bundle.item_column)
+        found = recommender.recommend(history, k, exclude, exclude_history, known, explain)
+    else:
+        assert database is not None
+        from device_runner.history_store import History  # SQLite is loaded only where a store is used
+
+        with History(database, create=False) as store:
+            history = store.items()
+            if recommender.contract.state and not explain:
+                from device_runner.kept_state import recommend_stored
+
+                found = recommend_stored(recommender, store, k, exclude, exclude_history, known)
+            else:
+                found = recommender.recommend(history, k, exclude, exclude_history, known, explain)
     if as_json:
         print_json(
             {

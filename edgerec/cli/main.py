@@ -13,6 +13,7 @@ from edgerec.cli.ensemble import ensemble
 from edgerec.cli.evaluate import evaluate
 from edgerec.cli.init import init
 from edgerec.cli.recommend import recommend
+from edgerec.cli.release import delta, keygen, sign
 from edgerec.cli.run import report, run
 from edgerec.cli.stages import convert, prune, quantize, train
 from edgerec.cli.sweep import sweep
@@ -26,6 +27,7 @@ def main() -> None:
 
 COMMANDS = (
     init, run, report, data, train, prune, quantize, convert, sweep, bench, ensemble, evaluate, compare, recommend,
+    keygen, sign, delta,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)
