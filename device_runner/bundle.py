@@ -3,29 +3,45 @@
 Layout::
 
     [flatbuffer][zip: edgerec.json, items.txt or items.bin, titles.txt?, golden.json?, MODEL_CARD.md?,
-                      attributes.json?, features.json?, item_values.json?]
+                 attributes.json?, features.json?, item_values.json?]
 
 ``edgerec.json`` holds the contract and the sha256 of the flatbuffer and of every other member. A ranking bundle may
-lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers. From version 3 on,
-``attributes.json`` says what a list can be kept diverse by, and ``features.json`` and ``item_values.json`` what a
-ranking model reads.
+lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers. From format version 3 on,
+``attributes.json`` holds attributes of the items, ``features.json`` and ``item_values.json`` the features of a ranking
+model and their values by item.
+
+A file may come from anywhere, and its hashes are no signature: whoever alters it can make them fit again. So nothing
+that the file says is believed before it is compared with something that it cannot lie about:
+
+- its own size bounds how much is inflated (:mod:`device_runner.archive`), how many items it may have and how many
+  values its JSON may hold, before anything is allocated for them;
+- the contract bounds the number of lines, rows and golden vectors;
+- the flatbuffer is checked by :mod:`device_runner.flatbuffer_check`, against the contract and in itself, before a
+  runtime sees it (:meth:`Bundle.checked_model`), as the runtimes trust it and would crash the process.
+
+The file is read once, into memory, and the runtime gets the very bytes that were hashed and checked. A mapped file
+would end the process by a signal if it was truncated, and change the model if it was overwritten, while in use.
 """
 
 import codecs
 import hashlib
-import io
 import json
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+import math
+import os
+import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from device_runner.archive import ArchiveError, NoArchiveError, read_members
 from device_runner.attributes import Attribute, attributes_from_json
 from device_runner.compact import COMPACT_FROM, IndexedLines, IndexedTexts, Lines, Numbers
 from device_runner.contract import Ranking, Retrieval, contract_from_json
 from device_runner.errors import BundleError
+from device_runner.flatbuffer import FlatbufferError
+from device_runner.flatbuffer_check import check_flatbuffer
 from device_runner.lines import unescape_line
 from device_runner.numbers import unpack_numbers
 from device_runner.user_features import UserFeature, rows_of
@@ -43,20 +59,19 @@ ITEM_VALUES = "item_values.json"
 # Of format version 3.
 NEWEST_MEMBERS = frozenset({ATTRIBUTES, FEATURES, ITEM_VALUES})
 MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD}) | NEWEST_MEMBERS
-# Far above any real catalogue (10 M ids of 20 bytes); stops a zip bomb before it is unpacked.
-MAX_MEMBER_BYTES = 256 * 1024 * 1024
-# The largest whole number that every platform's JSON keeps exactly.
+# The largest whole number that every platform\'s JSON keeps exactly.
 MAX_RELEASE = (1 << 53) - 1
-# Read at once where the whole would only take memory.
+# What messages call a bundle that was given as bytes.
+IN_MEMORY = Path("bundle in memory")
+# Decoded at once where the whole would only take memory.
 CHUNK = 1 << 20
 # The TFLite file identifier stands at byte 4 of the flatbuffer.
 TFLITE_IDENTIFIER = b"TFL3"
+# Values in JSON, which take up to 64 bytes each as Python objects: a floor, and one for so many bytes of the file.
+JSON_FLOOR, JSON_BYTES = 200_000, 16
 
 
 KindOfContract = TypeVar("KindOfContract", bound=Retrieval | Ranking)
-Parsed = TypeVar("Parsed")
-# What messages call a bundle that was given as bytes.
-IN_MEMORY = Path("bundle in memory")
 
 
 @dataclass(frozen=True)
@@ -71,9 +86,9 @@ class Bundle:
             a large catalogue a sequence that makes the texts when they are asked for.
         titles: likewise title by row (``""`` where unknown), or empty when the bundle has none.
         user_features: features of the user that the model can read; their rows stand behind those of all items.
-        attributes: attributes of the items that a list can be kept diverse by, by name.
         model: the flatbuffer, whose hash was checked.
-        features: the entries of ``features.json``; empty when the bundle has none.
+        attributes: attributes of the items by name; empty when the bundle has none.
+        features: the entries of ``features.json``, objects; empty when the bundle has none.
         item_values: the entries of ``item_values.json``: by name, one value for each item; likewise.
     """
 
@@ -83,8 +98,8 @@ class Bundle:
     items: Sequence[str]
     titles: Sequence[str]
     user_features: list[UserFeature]
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
     model: bytes = field(default=b"", repr=False)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict, repr=False)
     features: Sequence[dict[str, Any]] = ()
     item_values: Mapping[str, Sequence[Any]] = field(default_factory=dict, repr=False)
     _texts: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -125,23 +140,43 @@ class Bundle:
 
     @classmethod
     def read(cls, source: str | Path | bytes) -> "Bundle":
-        """Read and check a file, or its content.
+        """Read and check a file, or the bytes of one.
+
+        The model is not checked beyond its hash: see :meth:`checked_model`.
 
         Raises:
             BundleError: the file is absent, not a bundle, truncated, altered, or of a newer format.
         """
-        path = IN_MEMORY if isinstance(source, bytes) else Path(source)
-        manifest, model, members = _read_members(path, source if isinstance(source, bytes) else None)
+        if isinstance(source, bytes):
+            return cls._read(BytesIO(source), len(source), IN_MEMORY)
+        path = Path(source)
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise BundleError(f"{path}: not a regular file")
+                return cls._read(file, status.st_size, path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise BundleError(f"{path}: no such file") from None
+        except IsADirectoryError:
+            raise BundleError(f"{path}: a folder, not a bundle") from None
+        except (OSError, ValueError) as error:  # ValueError: a path with a null character
+            raise BundleError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+    @classmethod
+    def _read(cls, file: BinaryIO, size: int, path: Path) -> "Bundle":
+        manifest, model, members = _read_parts(file, size, path)
         try:
             contract = contract_from_json(manifest.get("contract"))
         except ValueError as error:
             raise BundleError(f"{path}: {MANIFEST} {error}") from None
+        _check_items(contract, len(model), path)
+        user_features = _user_features(manifest, contract, path)
         items = _items(members, contract, path)
-        titles = _lines(members, TITLES, Lines, path) if TITLES in members else []
+        lines = contract.items if isinstance(contract, Retrieval) else None
+        titles = _lines(members, TITLES, Lines, lines, path) if TITLES in members else []
         if isinstance(contract, Retrieval):
             _check_vocabulary(items, titles, contract, path)
-        attributes = _parsed(members, ATTRIBUTES, lambda document: attributes_from_json(document, len(items) - 1), path)
-        user_features = _user_features(manifest, contract, path)
         return cls(
             path,
             manifest,
@@ -149,15 +184,23 @@ class Bundle:
             items,
             titles,
             user_features,
-            attributes or {},
             model,
-            _parsed(members, FEATURES, list, path) or (),
-            _parsed(members, ITEM_VALUES, dict, path) or {},
+            _attributes(members, len(items) - 1, size, path),
+            _features(members, size, path),
+            _item_values(members, len(items) - 1, size, path),
             {name: members[name] for name in (GOLDEN, CARD) if name in members},
         )
 
     def checked_model(self) -> bytes:
-        """The flatbuffer that a runtime may load."""
+        """The flatbuffer, after the check that it is sound and does what the contract says: what a runtime may load.
+
+        Raises:
+            BundleError: it is not.
+        """
+        try:
+            check_flatbuffer(self.model, self.contract)
+        except FlatbufferError as error:
+            raise BundleError(f"{self.path}: the model is damaged or not one that edgerec writes: {error}") from None
         return self.model
 
     def contract_of(self, kind: type[KindOfContract]) -> KindOfContract:
@@ -179,11 +222,11 @@ class Bundle:
         """
         if GOLDEN not in self._texts:
             return []
-        try:
-            cases = json.loads(self._texts[GOLDEN])["cases"]
-        except (ValueError, RecursionError, TypeError, KeyError):
-            raise BundleError(f"{self.path}: {GOLDEN} has no list of cases") from None
         last = self.contract.items + rows_of(self.user_features) if isinstance(self.contract, Retrieval) else None
+        try:
+            cases = _json(self._texts[GOLDEN], JSON_FLOOR)["cases"]
+        except (ValueError, TypeError, KeyError):
+            raise BundleError(f"{self.path}: {GOLDEN} has no list of cases") from None
         if not isinstance(cases, list) or not all(_is_golden_case(case, last) for case in cases):
             raise BundleError(f"{self.path}: {GOLDEN} has a malformed case")
         return cases
@@ -200,59 +243,45 @@ class Bundle:
             raise BundleError(f"{self.path}: {CARD} is not UTF-8") from None
 
 
-def _read_members(path: Path, in_memory: bytes | None) -> tuple[dict[str, Any], bytes, dict[str, bytes]]:
-    if in_memory is None and not path.is_file():
-        raise BundleError(f"{path}: {'a folder, not a bundle' if path.is_dir() else 'no such file'}")
-    size = path.stat().st_size if in_memory is None else len(in_memory)
-    with path.open("rb") if in_memory is None else io.BytesIO(in_memory) as file:
-        head = file.read(8)
-        if len(head) < 8 or head[4:8] != TFLITE_IDENTIFIER:
-            raise BundleError(f"{path}: not a TFLite file")
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = {info.filename: _member(archive, info, path) for info in archive.infolist()}
-                # The ZIP begins with the header of its first member.
-                zip_start = min((info.header_offset for info in archive.infolist()), default=size)
-        except zipfile.BadZipFile:
-            raise BundleError(
-                f"{path}: a TFLite file without the edgerec part (a plain model, or a truncated bundle); "
-                "make one with: edgerec convert"
-            ) from None
-        except (zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise BundleError(f"{path}: damaged bundle ({error}); copy or convert it again") from None
-        if MANIFEST not in members:
+def _read_parts(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any], bytes, dict[str, bytes]]:
+    """The manifest, the flatbuffer and the other members, whose hashes fit."""
+    head = file.read(8)
+    if len(head) < 8 or head[4:8] != TFLITE_IDENTIFIER:
+        raise BundleError(f"{path}: not a TFLite file")
+    try:
+        model_bytes, found = read_members(file, size, MEMBERS)
+        if MANIFEST not in found:
             raise BundleError(f"{path}: has no {MANIFEST}, so it is not an edgerec bundle")
-        manifest = _manifest(members.pop(MANIFEST), path)
-        _check_flatbuffer(file, zip_start, manifest, path)
+        manifest = _manifest(found.pop(MANIFEST).content(), path)
         file.seek(0)
-        model = file.read(zip_start)
-    hashes = manifest.get("members")
-    if not isinstance(hashes, dict) or set(hashes) != set(members):
-        raise BundleError(f"{path}: its members are not those that {MANIFEST} lists; convert the model again")
-    for name, content in members.items():
-        if hashlib.sha256(content).hexdigest() != hashes[name]:
-            raise BundleError(f"{path}: {name} was altered (its sha256 is not the one in {MANIFEST})")
+        model = file.read(model_bytes)
+        _check_model(model, manifest, path)
+        hashes = manifest.get("members")
+        if not isinstance(hashes, dict) or set(hashes) != set(found):
+            raise BundleError(f"{path}: its members are not those that {MANIFEST} lists; convert the model again")
+        members = {}
+        for name, member in found.items():
+            members[name] = member.content()
+            if hashlib.sha256(members[name]).hexdigest() != hashes[name]:
+                raise BundleError(f"{path}: {name} was altered (its sha256 is not the one in {MANIFEST})")
+    except NoArchiveError:
+        raise BundleError(
+            f"{path}: a TFLite file without the edgerec part (a plain model, or a truncated bundle); "
+            "make one with: edgerec convert"
+        ) from None
+    except ArchiveError as error:
+        raise BundleError(f"{path}: damaged bundle ({error}); refusing the file: copy or convert it again") from None
+    if members.keys() & NEWEST_MEMBERS and manifest["format"] < FORMAT_VERSION:
+        raise BundleError(f"{path}: format {manifest['format']} does not have all of its members; convert it again")
     return manifest, model, members
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
-    if info.filename not in MEMBERS:
-        raise BundleError(f"{path}: unexpected member {info.filename!r}; refusing the file")
-    if info.file_size > MAX_MEMBER_BYTES:
-        raise BundleError(f"{path}: member {info.filename} claims {info.file_size:,} bytes; refusing the file")
-    with archive.open(info) as member:
-        content = member.read(MAX_MEMBER_BYTES + 1)
-    if len(content) != info.file_size:
-        raise BundleError(f"{path}: member {info.filename} is not as long as it claims")
-    return content
 
 
 def _manifest(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        manifest = _json(content, JSON_FLOOR, finite=False)
+    except ValueError as error:
         raise BundleError(f"{path}: {MANIFEST} is not JSON ({error})") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] < 1:
         raise BundleError(f"{path}: {MANIFEST} has no format version")
     if manifest["format"] > FORMAT_VERSION:
         raise BundleError(
@@ -270,17 +299,45 @@ def _manifest(content: bytes, path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_flatbuffer(file: BinaryIO, size: int, manifest: dict[str, Any], path: Path) -> None:
-    if size != manifest.get("flatbuffer_bytes"):
+def _json(content: bytes, most: int, finite: bool = True) -> Any:
+    """The parsed JSON.
+
+    Args:
+        most: values that it may hold; they are counted before they are made.
+        finite: whether NaN and infinite numbers are refused.
+
+    Raises:
+        ValueError: it is not JSON, or holds too much.
+    """
+    if sum(map(content.count, (b",", b"[", b"{", b":"))) > most:
+        raise ValueError(f"more than {most:,} values")
+    try:
+        return json.loads(content, parse_constant=_refuse_constant if finite else None)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"the number {name}")
+
+
+def _check_items(contract: Retrieval | Ranking, model_bytes: int, path: Path) -> None:
+    """Refuse more items than a model of so many bytes has, before anything is made for each of them.
+
+    The other sizes are compared with the model itself.
+    """
+    if isinstance(contract, Retrieval) and contract.items > model_bytes:  # even a table of 2 bits has more than a byte
+        said = f"{contract.items:,} items, more than the model has bytes ({model_bytes:,})"
+        raise BundleError(f"{path}: {MANIFEST} says {said}")
+
+
+def _check_model(model: bytes, manifest: dict[str, Any], path: Path) -> None:
+    if len(model) != manifest.get("flatbuffer_bytes"):
         raise BundleError(
-            f"{path}: the model has {size:,} bytes, {MANIFEST} says {manifest.get('flatbuffer_bytes')}; "
+            f"{path}: the model has {len(model):,} bytes, {MANIFEST} says {manifest.get('flatbuffer_bytes')}; "
             "the file is truncated or altered"
         )
-    digest = hashlib.sha256()
-    file.seek(0)
-    for start in range(0, size, CHUNK):
-        digest.update(file.read(min(CHUNK, size - start)))
-    if digest.hexdigest() != manifest.get("flatbuffer_sha256"):
+    if hashlib.sha256(model).hexdigest() != manifest.get("flatbuffer_sha256"):
         raise BundleError(f"{path}: the model was altered (its sha256 is not the one in {MANIFEST})")
 
 
@@ -300,7 +357,7 @@ def _user_features(manifest: dict[str, Any], contract: Retrieval | Ranking, path
         return []
     try:
         features = [UserFeature.from_json(entry) for entry in manifest.get("user_features", [])]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"{path}: {MANIFEST} has a malformed entry under user_features ({error})") from None
     first = contract.items + 1
     for feature in features:
@@ -310,16 +367,6 @@ def _user_features(manifest: dict[str, Any], contract: Retrieval | Ranking, path
     if features and len(features) >= contract.max_history:
         raise BundleError(f"{path}: {len(features)} user features leave no place for a history")
     return features
-
-
-def _parsed(members: Mapping[str, bytes], name: str, parse: Callable[[Any], Parsed], path: Path) -> Parsed | None:
-    """What ``parse`` makes of a member that is JSON; ``None`` without the member."""
-    if name not in members:
-        return None
-    try:
-        return parse(json.loads(members[name]))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: {name} {error}; convert the model again") from None
 
 
 def _is_golden_case(case: object, last: int | None) -> bool:
@@ -333,14 +380,24 @@ def _is_golden_case(case: object, last: int | None) -> bool:
     return (
         all(isinstance(part, list) and all(type(row) is int and 0 < row <= last for row in part) for part in rows)
         and isinstance(scores, list)
-        and all(isinstance(score, int | float) for score in scores)
+        and all(_is_number(score) for score in scores)
+        and len(scores) == len(rows[2] or ())
+        and _is_number(case.get("tolerance", 0))
     )
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a finite number that a float can hold."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return type(value) is int and abs(value) < 2**63
 
 
 def _items(members: dict[str, bytes], contract: Retrieval | Ranking, path: Path) -> Sequence[str]:
     """Raw ids by row, that of padding being ``""``."""
     if NUMBERS not in members:
-        return _lines(members, ITEMS, IndexedLines, path) if ITEMS in members else [""]
+        expected = contract.items if isinstance(contract, Retrieval) else None
+        return _lines(members, ITEMS, IndexedLines, expected, path) if ITEMS in members else [""]
     if ITEMS in members or not isinstance(contract, Retrieval):
         raise BundleError(f"{path}: {NUMBERS} is not for this bundle; convert the model again")
     try:
@@ -350,22 +407,80 @@ def _items(members: dict[str, bytes], contract: Retrieval | Ranking, path: Path)
     return Numbers(numbers) if contract.items >= COMPACT_FROM else ["", *map(str, numbers.tolist())]
 
 
-def _lines(members: dict[str, bytes], name: str, compact: type[Lines], path: Path) -> Sequence[str]:
-    """Texts by row, that of padding being ``""``; ``compact`` if there are many."""
+def _lines(
+    members: dict[str, bytes], name: str, compact: type[Lines], expected: int | None, path: Path
+) -> Sequence[str]:
+    """Texts by row, that of padding being ``""``; ``compact`` if there are many.
+
+    Args:
+        expected: how many there must be. They are counted before they are split.
+    """
     content = members[name]
+    count = content.count(b"\n")
+    if content and not content.endswith(b"\n"):
+        raise BundleError(f"{path}: {name} does not end with a line feed")
+    if expected is None and count > JSON_FLOOR:
+        raise BundleError(f"{path}: {name} has {count:,} lines, above the limit of {JSON_FLOOR:,}")
+    if expected is not None and count != expected:
+        said = f"has {count} lines for {expected} items"
+        if name == ITEMS:
+            said = f"names {count} items, the model scores {expected}; convert the model again"
+        raise BundleError(f"{path}: {name} {said}")
     try:
-        if content.count(b"\n") >= COMPACT_FROM:
+        if count >= COMPACT_FROM:
             _check_utf8(content)
             texts: Sequence[str] = compact(content)
         else:
             texts = ["", *map(unescape_line, content.decode("utf-8").split("\n")[:-1])]
     except UnicodeDecodeError:
         raise BundleError(f"{path}: {name} is not UTF-8") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BundleError(f"{path}: {name} has an illegal escape") from None
-    if content and not content.endswith(b"\n"):
-        raise BundleError(f"{path}: {name} does not end with a line feed")
     return texts
+
+
+def _attributes(members: dict[str, bytes], items: int, size: int, path: Path) -> dict[str, Attribute]:
+    if ATTRIBUTES not in members:
+        return {}
+    try:
+        return attributes_from_json(_json(members[ATTRIBUTES], JSON_FLOOR + size // JSON_BYTES), items)
+    except ValueError as error:
+        raise BundleError(f"{path}: {ATTRIBUTES} {error}; convert the model again") from None
+
+
+def _features(members: dict[str, bytes], size: int, path: Path) -> list[dict[str, Any]]:
+    """The entries of ``features.json``, each with a name, once."""
+    if FEATURES not in members:
+        return []
+    try:
+        entries = _json(members[FEATURES], JSON_FLOOR + size // JSON_BYTES)
+    except ValueError as error:
+        raise BundleError(f"{path}: {FEATURES} {error}; convert the model again") from None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise BundleError(f"{path}: {FEATURES} has no list of features; convert the model again")
+    texts = [entry.get(key) for entry in entries for key in ("input", "name", "of", "type")]
+    if not all(isinstance(text, str) for text in texts):
+        raise BundleError(f"{path}: {FEATURES} has a malformed feature; convert the model again")
+    return entries
+
+
+def _item_values(members: dict[str, bytes], items: int, size: int, path: Path) -> dict[str, list[Any]]:
+    """The values of ``item_values.json``: for each name and item a finite number, a list of such, or ``None``."""
+    if ITEM_VALUES not in members:
+        return {}
+    try:
+        columns = _json(members[ITEM_VALUES], JSON_FLOOR + size // JSON_BYTES)
+    except ValueError as error:
+        raise BundleError(f"{path}: {ITEM_VALUES} {error}; convert the model again") from None
+    if not isinstance(columns, dict):
+        raise BundleError(f"{path}: {ITEM_VALUES} is not an object; convert the model again")
+    for name, values in columns.items():
+        if not isinstance(values, list) or len(values) != items:
+            raise BundleError(f"{path}: {ITEM_VALUES} does not have one value of {name!r} for each of {items:,} items")
+        for value in values:
+            if not (value is None or all(map(_is_number, value if isinstance(value, list) else [value]))):
+                raise BundleError(f"{path}: {ITEM_VALUES} has a malformed value of {name!r}")
+    return columns
 
 
 def _check_utf8(content: bytes) -> None:

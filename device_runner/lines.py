@@ -16,9 +16,13 @@ def unescape_line(line: str) -> str:
     """The text of a line.
 
     Raises:
-        ValueError: it has an illegal escape.
+        ValueError: it has an illegal escape, or one that is no character of a text (half of a surrogate pair).
     """
-    return str(json.loads(f'"{line}"')) if "\\" in line else line
+    if "\\" not in line:
+        return line
+    text = str(json.loads(f'"{line}"'))
+    text.encode()
+    return text
 
 
 def encoded_line(text: str) -> bytes:

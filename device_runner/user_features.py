@@ -54,15 +54,17 @@ class UserFeature:
         """From an entry of the manifest.
 
         Raises:
-            KeyError, TypeError, ValueError: the entry is malformed.
+            KeyError, TypeError, ValueError, OverflowError: the entry is malformed.
         """
         name, first = entry["name"], entry["first"]
+        if not isinstance(entry["values"], list) or not isinstance(entry["edges"], list):
+            raise ValueError(f"the values or edges of the user feature {name!r}")
         values, edges = tuple(entry["values"]), tuple(entry["edges"])
-        if not isinstance(name, str) or not isinstance(first, int) or (values and edges):
+        if not isinstance(name, str) or type(first) is not int or (values and edges):
             raise ValueError(f"the user feature {name!r}")
         if not all(isinstance(value, str) for value in values):
             raise ValueError(f"the values of the user feature {name!r}")
-        numbers = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in edges)
+        numbers = all(type(edge) in (int, float) and math.isfinite(edge) for edge in edges)
         if not numbers or list(edges) != sorted(set(edges)):
             raise ValueError(f"the edges of the user feature {name!r}")
         return cls(name, first, values, edges)
