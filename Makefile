@@ -3,13 +3,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: demo test lint bench kills clean
+.PHONY: demo test check-arm lint bench bench-arm kills clean
 
 demo: $(STAMP)  ## the whole pipeline on real purchases, ending with recommendations and a report
 	$(BIN)/edgerec run models/grocery/recipe.toml
 
 test: $(STAMP)  ## all tests, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+check-arm: $(STAMP)  ## the wheel on emulated ARM processors; needs Debian packages (see tests/arm/machine.py)
+	$(BIN)/pytest -n 2 tests/arm
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .
@@ -20,6 +23,9 @@ bench: $(STAMP)  ## preparation of 20 M interactions; training throughput; laten
 	$(BIN)/python tests/bench_data.py
 	$(BIN)/python tests/bench_training.py
 	$(BIN)/edgerec-device bench models/grocery/model.tflite --history tests/data/grocery-history.csv
+
+bench-arm: $(STAMP)  ## records the ARM instructions of a recommendation, by processor, runtime, bundle and scheme
+	$(BIN)/python tests/arm/costs.py
 
 kills: $(STAMP)  ## SIGKILL at 50 moments of a run, each followed by a rerun: equal artifacts, no leftovers
 	$(BIN)/python tests/kill_runs.py
