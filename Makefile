@@ -3,13 +3,20 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: demo test lint bench kills clean
+.PHONY: demo test check-arm check-targets lint bench bench-arm kills clean
 
 demo: $(STAMP)  ## the whole pipeline on real purchases, ending with recommendations and a report
 	$(BIN)/edgerec run models/grocery/recipe.toml
+	@echo 'Try it in a browser: $(BIN)/edgerec demo'
 
 test: $(STAMP)  ## all tests, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+check-arm: $(STAMP)  ## the wheel on emulated ARM processors; needs Debian packages (see tests/arm/machine.py)
+	$(BIN)/pytest -n 2 tests/arm
+
+check-targets: $(STAMP)  ## the exports: Kotlin on the JVM, JavaScript and the page in Chromium; needs npm, Maven, a JDK, Chromium
+	EDGEREC_TARGETS=1 $(BIN)/pytest tests/targets
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .
@@ -20,6 +27,9 @@ bench: $(STAMP)  ## preparation of 20 M interactions; training throughput; laten
 	$(BIN)/python tests/bench_data.py
 	$(BIN)/python tests/bench_training.py
 	$(BIN)/edgerec-device bench models/grocery/model.tflite --history tests/data/grocery-history.csv
+
+bench-arm: $(STAMP)  ## records the ARM instructions of a recommendation, by processor, runtime, bundle and scheme
+	$(BIN)/python tests/arm/costs.py
 
 kills: $(STAMP)  ## SIGKILL at 50 moments of a run, each followed by a rerun: equal artifacts, no leftovers
 	$(BIN)/python tests/kill_runs.py

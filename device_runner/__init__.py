@@ -13,6 +13,8 @@ from device_runner.state import State
 from device_runner.version import __version__
 
 if TYPE_CHECKING:
+    from device_runner.history_store import Event, History
+    from device_runner.model_slot import ModelSlot
     from device_runner.ranker import Ranker
     from device_runner.two_stage import TwoStage
 
@@ -21,7 +23,10 @@ __all__ = [
     "Bundle",
     "BundleError",
     "EdgeRecError",
+    "Event",
+    "History",
     "HistoryError",
+    "ModelSlot",
     "Ranker",
     "Recommendation",
     "Recommendations",
@@ -31,15 +36,19 @@ __all__ = [
     "__version__",
 ]
 
+# Loaded when they are asked for: SQLite alone would cost the first answer 10 ms that only users of a store need.
+_LAZY = {
+    "Event": "device_runner.history_store",
+    "History": "device_runner.history_store",
+    "ModelSlot": "device_runner.model_slot",
+    "Ranker": "device_runner.ranker",
+    "TwoStage": "device_runner.two_stage",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import the ranking side when it is asked for: a device that only retrieves need not spend the time."""
-    if name == "Ranker":
-        from device_runner.ranker import Ranker
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return Ranker
-    if name == "TwoStage":
-        from device_runner.two_stage import TwoStage
-
-        return TwoStage
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

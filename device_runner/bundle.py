@@ -59,6 +59,8 @@ ITEM_VALUES = "item_values.json"
 # Of format version 3.
 NEWEST_MEMBERS = frozenset({ATTRIBUTES, FEATURES, ITEM_VALUES})
 MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD}) | NEWEST_MEMBERS
+# The largest whole number that every platform\'s JSON keeps exactly.
+MAX_RELEASE = (1 << 53) - 1
 # What messages call a bundle that was given as bytes.
 IN_MEMORY = Path("bundle in memory")
 # Decoded at once where the whole would only take memory.
@@ -114,6 +116,11 @@ class Bundle:
     def fingerprint(self) -> str:
         """sha256 of the model, in 64 hexadecimal digits: which model a stored state belongs to."""
         return str(self.manifest["flatbuffer_sha256"])
+
+    @property
+    def release(self) -> int:
+        """Which release of the model it is; 0 where nobody counts them. An update to a smaller one is refused."""
+        return int(self.manifest.get("release", 0))
 
     @property
     def exclude_history(self) -> bool:
@@ -286,6 +293,9 @@ def _manifest(content: bytes, path: Path) -> dict[str, Any]:
         raise BundleError(f"{path}: {MANIFEST} has entries of the wrong kind")
     if not all(isinstance(manifest.get(key), str) for key in ("name", "scheme")):
         raise BundleError(f"{path}: {MANIFEST} lacks the name or the scheme")
+    release = manifest.get("release", 0)
+    if type(release) is not int or not 0 <= release <= MAX_RELEASE:
+        raise BundleError(f"{path}: {MANIFEST} has the release {str(release)[:40]!r}, not a whole number from 0 on")
     return manifest
 
 

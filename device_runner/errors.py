@@ -22,6 +22,18 @@ class BackendError(EdgeRecError):
         super().__init__(one_line(message))
 
 
+class DeltaError(EdgeRecError):
+    """A delta is damaged, or for another file."""
+
+
+class SignatureError(EdgeRecError):
+    """A file is not signed as it must be, or a key cannot be used."""
+
+
+class UpdateError(EdgeRecError):
+    """A new model was refused; the one in service stays."""
+
+
 class HistoryError(EdgeRecError):
     """A history file cannot be read."""
 

@@ -4,9 +4,15 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from device_runner.errors import HistoryError
+
+if TYPE_CHECKING:
+    from device_runner.history_store import Event
 
 ITEM_COLUMNS = ("item_id", "item")
 # Headers of item columns elsewhere. As the first line of a file with one column, they are not an item id.
@@ -39,6 +45,59 @@ def read_history(path: str | Path, item_column: str | None = None) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise HistoryError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     return _from_json(text, names, path) if path.suffix.lower() == ".json" else _from_csv(text, names, path)
+
+
+def read_events(path: str | Path, item_column: str | None = None) -> "list[Event]":
+    """Events, oldest first, from a file as :func:`read_history` reads it, with the optional columns (or keys of the
+    objects) ``time`` and ``type``. A time is a number of seconds from 1970, or ISO 8601 (UTC, where it names no zone);
+    an event without one is of now.
+
+    Args:
+        item_column: another name for ``item_id`` that is accepted and preferred.
+
+    Raises:
+        HistoryError: see :func:`read_history`; or a time is neither.
+    """
+    from device_runner.history_store import Event  # SQLite is loaded only where a store is used
+
+    path = Path(path)
+    items = read_history(path, item_column)
+    if path.suffix.lower() == ".json":
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        entries = document["history"] if isinstance(document, dict) else document
+        more = [(f"entry {place}", entry if isinstance(entry, dict) else {}) for place, entry in enumerate(entries, 1)]
+    else:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            records = _records(file.read(), path)
+        header = [name.strip().lower() for name in records[0][1]] if records else []
+        more = [(f"line {line}", dict(zip(header, record, strict=False))) for line, record in records[-len(items) :]]
+    events = []
+    for item, (place, columns) in zip(items, more if items else [], strict=True):
+        try:
+            events.append(Event(item, seconds(columns.get("time")), str(columns.get("type") or "")))
+        except (TypeError, ValueError) as error:
+            raise HistoryError(f"{path}: {place}: {error}") from None
+    return events
+
+
+def seconds(value: object) -> float | None:
+    """Seconds from 1970 by a number or a text.
+
+    Raises:
+        ValueError: it is neither seconds nor ISO 8601.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    text = str(value).strip()
+    with suppress(ValueError):
+        return float(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"the time {text!r} is neither seconds from 1970 nor ISO 8601") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _from_json(text: str, names: Sequence[str], path: Path) -> list[str]:

@@ -19,7 +19,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
-from device_runner.bench import cpu_model
+from device_runner.bench.device import cpu_model
 from edgerec.data.dataset import TEST, VALIDATION, Dataset
 from edgerec.progress import Progress
 from edgerec.recipe import Train

@@ -156,7 +156,7 @@ def test_bench_measures_the_call_the_invoke_and_a_cold_start(history: list[str])
     assert result["recommend_ms"]["p50"] >= result["invoke_ms"]["p50"] * 0.8
     assert all(result["cold_start_ms"][part] > 0 for part in ("import", "load", "first"))
     assert 10 < result["peak_rss_mb"] < 400
-    assert set(result["device"]["before"]) == {"governor", "clock_mhz", "temperature_c", "load_1min"}
+    assert {"governor", "clock_mhz", "temperature_c", "load_1min"} <= set(result["device"]["before"])
 
 
 def test_a_cold_start_that_fails_or_takes_too_long_is_told(tmp_path: Path) -> None:

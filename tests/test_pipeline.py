@@ -48,7 +48,7 @@ def test_the_report_holds_what_its_schema_promises(small_run: Run) -> None:
             parts = {"total", "item_table", "network", "transitions", "vocabulary", "compressed"}
             assert parts == set(variant["bytes"]) - {"prior"}  # validation decides whether there is one
             assert {"p50", "p90", "p99"} <= set(variant["latency_ms"])
-            assert {"process", "import", "load", "first"} == set(variant["cold_start_ms"])
+            assert {"process", "python", "packages", "import", "load", "first"} == set(variant["cold_start_ms"])
             assert all(outcome["passed"] for outcome in variant["runtimes"].values())
             assert (small_run.folder / variant["file"]).stat().st_size == variant["bytes"]["total"]
 

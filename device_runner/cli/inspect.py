@@ -36,6 +36,7 @@ def _facts(bundle: Bundle) -> list[tuple[str, str]]:
     facts = [
         ("name", bundle.name),
         ("format", str(manifest["format"])),
+        *([("release", str(bundle.release))] if bundle.release else []),
         ("scheme", bundle.scheme),
         ("size", f"{bundle.path.stat().st_size:,} bytes, of which model {manifest['flatbuffer_bytes']:,}"),
         *(_retrieval_facts(bundle, contract) if isinstance(contract, Retrieval) else _ranking_facts(bundle, contract)),

@@ -3,10 +3,14 @@
 import click
 
 from device_runner.cli.bench import bench
+from device_runner.cli.doctor import doctor
+from device_runner.cli.history import history
 from device_runner.cli.inspect import inspect
 from device_runner.cli.recommend import recommend
 from device_runner.cli.score import score
+from device_runner.cli.serve import serve
 from device_runner.cli.similar import similar
+from device_runner.cli.update import rollback, update, verify
 from device_runner.command import CONTEXT, Group
 from device_runner.version import __version__
 
@@ -17,5 +21,8 @@ def main() -> None:
     """Score a local user history with an edgerec bundle."""
 
 
-for command in (recommend, score, similar, bench, inspect):
+COMMANDS = (
+    recommend, score, similar, history, bench, inspect, doctor, serve, update, rollback, verify,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

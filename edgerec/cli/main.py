@@ -15,6 +15,7 @@ from edgerec.cli.evaluate import evaluate
 from edgerec.cli.export import export
 from edgerec.cli.init import init
 from edgerec.cli.recommend import recommend
+from edgerec.cli.release import delta, keygen, sign
 from edgerec.cli.run import report, run
 from edgerec.cli.stages import convert, prune, quantize, train
 from edgerec.cli.sweep import sweep
@@ -28,7 +29,7 @@ def main() -> None:
 
 COMMANDS = (
     init, run, report, data, train, prune, quantize, convert, sweep, bench, ensemble, evaluate, compare, recommend,
-    export, demo,
+    keygen, sign, delta, export, demo,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

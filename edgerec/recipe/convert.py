@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from converters.schemes import SCHEMES
+from device_runner.bundle import MAX_RELEASE
 from edgerec.recipe.section import Section
 
 
@@ -41,6 +42,12 @@ class Convert(Section):
         "model.item_features, and rows behind the others",
     )
 
+    release: int = Field(
+        0,
+        ge=0,
+        le=MAX_RELEASE,
+        description="number of the release, which the files name; a device refuses an update to a smaller one",
+    )
     bits: dict[str, Literal[2, 4, 8]] = Field(
         {}, description="bits by layer name, such as item_table or recurrence_0, in place of those of an integer scheme"
     )

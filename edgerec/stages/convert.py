@@ -210,6 +210,8 @@ class Convert(Stage):
             "edgerec": device_runner.__version__,
             "exclude_history": dataset.exclude_seen,
         }
+        if self.recipe.convert.release:
+            facts["release"] = self.recipe.convert.release
         if recommender.user_features:
             facts["user_features"] = [asdict(feature) for feature in recommender.user_features]
         if self._new.table is not None:

@@ -1,0 +1,111 @@
+"""Guest instructions of one recommendation on each processor, runtime and bundle.
+
+``python tests/arm/costs.py`` (``make bench-arm``) counts them, writes ``instruction_counts.json`` beside itself, and
+prints the shipped model's table for its card.
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from guest_costs import CALLS, WINDOWS
+from machine import CPUS, Cpu, call, check_plugins, guest, made_once
+
+from device_runner.bundle import Bundle
+from models import bundles
+
+HERE = Path(__file__).parent
+RECORDED = HERE / "instruction_counts.json"
+SCHEMA = 1
+# Of which the cost is recorded.
+MEASURED = ("grocery", "grocery-shaped")
+FIGURES = ("recommend", "invoke", "step", "step_invoke")
+
+
+def counter() -> Path:
+    """The compiled plugin."""
+    source = HERE / "instruction_counter.c"
+    with made_once("counter", source.read_bytes()) as (folder, part):
+        if part:
+            call(["gcc", "-O2", "-Wall", "-shared", "-fPIC", source, "-o", part / "counter.so"])
+    return folder / "counter.so"
+
+
+def measured() -> dict[str, Path]:
+    """The bundles whose cost is recorded, by name."""
+    return {name: path for name, path in bundles().items() if name in MEASURED or name.startswith("grocery-shaped-")}
+
+
+def count(cpu: Cpu, runtime: str, paths: dict[str, Path]) -> list[dict[str, Any]]:
+    """One record for each of the bundles that claims the runtime."""
+    check_plugins(cpu.architecture)
+    claimed = {name: bundle for name, path in paths.items() if runtime in (bundle := Bundle.read(path)).runtimes}
+    with tempfile.TemporaryDirectory() as folder:
+        marks = Path(folder) / "marks"
+        plugin = f"{counter()},mark={cpu.architecture.getppid},out={marks}"
+        files = [bundle.path for bundle in claimed.values()]
+        done = guest(cpu, HERE / "guest_costs.py", runtime, *files, options=["-plugin", plugin])
+        if done.returncode:
+            raise RuntimeError(f"{cpu.name}, {runtime}: {done.stderr[-2000:]}")
+        totals = [int(line) for line in marks.read_text().split()]
+    records = []
+    for (name, bundle), line in zip(claimed.items(), done.stdout.splitlines(), strict=True):
+        spans: dict[str, list[int]] = {}
+        for window in json.loads(line):
+            start, end, *totals = totals
+            spans.setdefault(window, []).append(end - start)
+        assert all(len(found) == WINDOWS for found in spans.values())
+        empty = statistics.median(spans["nothing"])
+        costs = {
+            figure: round((statistics.median(spans[figure]) - empty) / CALLS) if figure in spans else None
+            for figure in FIGURES
+        }
+        records.append(
+            {
+                "cpu": cpu.name, "board": cpu.board, "architecture": cpu.architecture.name, "runtime": runtime,
+                "bundle": name.removesuffix(f"-{bundle.scheme}"), "scheme": bundle.scheme, **costs,
+            }
+        )  # fmt: skip
+    assert not totals, "a system call of the runtime was taken for a mark"
+    return records
+
+
+def cases() -> list[tuple[Cpu, str]]:
+    """Every processor with every runtime that exists for it."""
+    return [(cpu, runtime) for cpu in CPUS.values() for runtime in cpu.architecture.runtimes]
+
+
+def table(records: list[dict[str, Any]], name: str) -> str:
+    """Markdown: thousands of instructions of a recommendation and of a step, by scheme, runtime and processor."""
+    cpus = list(dict.fromkeys(record["cpu"] for record in records))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for record in records:
+        if record["bundle"] == name:
+            step = "" if record["step"] is None else f" / {record['step'] / 1e3:,.0f}"
+            cell = f"{record['recommend'] / 1e3:,.0f}{step}"
+            rows.setdefault((record["scheme"], record["runtime"]), {})[record["cpu"]] = cell
+    lines = [f"| scheme | runtime | {' | '.join(cpus)} |", "|---|---|" + "--:|" * len(cpus)]
+    for (scheme, runtime), cells in rows.items():
+        lines.append(f"| {scheme} | {runtime} | {' | '.join(cells.get(cpu, '') for cpu in cpus)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    paths = measured()
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        records = [record for found in pool.map(lambda case: count(*case, paths), cases()) for record in found]
+    text = ",\n  ".join(json.dumps(record) for record in records)
+    part = RECORDED.with_suffix(".part")
+    part.write_text(f'{{"schema": {SCHEMA}, "counts": [\n  {text}\n]}}\n')
+    part.rename(RECORDED)
+    print(f"{len(records)} figures are in {RECORDED}", file=sys.stderr)
+    print(table(records, "grocery"), table(records, "grocery-shaped"), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()
