@@ -40,7 +40,8 @@ NO_NEAR_TIE_OF_INTEGERS = 4 * TOLERANCE
 ODD_IDS = [
     "\ufeffbyte order mark", "café", "cafe\u0301", "back\\slash", "line\nfeed", "carriage\rreturn", "tab\there",
     'quote"', "'", "日本語", "😀", "👩\u200d👧", "שלום", "مرحبا", "\u2028", "\u0085", "nul\0byte", " leading",
-    "trailing ", "7", "07", "7.0", "__proto__", "constructor", "toString", "\\n", "\\u0041", "A", "a", "ß", "ẞ", "ss", "İ", "i", "ı",
+    "trailing ", "7", "07", "7.0", "__proto__", "constructor", "toString", "\\n", "\\u0041", "A", "a",
+    "ß", "ẞ", "ss", "İ", "i", "ı",
     "null", "-0", "\u03a9", "\u2126", "x" * 300,
 ]  # fmt: skip
 NUMBERS = [2**63 - 1, 0, 2**53 + 1, 2**53, 1, 2**31, 2**31 - 1, 10, 7, 2**62, *range(100, 130)]
