@@ -197,7 +197,7 @@ function show(list, took, explaining) {
     ? 'Each pick changes the list at once.'
     : 'Add something, and this list becomes yours.';
   const times = [element('strong', {}, time(took)), ' for the list'];
-  if (explaining !== undefined) times.push(`, ${time(explaining)} with the reasons`);
+  if (explaining !== undefined) times.push(`, then ${time(explaining)} with the reasons`);
   the('times').replaceChildren(...times);
   const [best, worst] = [list[0]?.score ?? 0, list.at(-1)?.score ?? 0];
   const focused = document.activeElement?.closest('#recommended')
