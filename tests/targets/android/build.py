@@ -2,7 +2,9 @@
 
 The module is compiled against the real classes of the TFLite library, of the Android framework (API 23, the oldest
 that it runs on) and of Tink, and run with a stand-in for the one class whose native part is for phones:
-``Interpreter``, over the C library of TFLite. Needs ``mvn`` and Java 17; the rest comes from Maven Central and PyPI with exact versions.
+``Interpreter``, over the C library of TFLite.
+
+Needs ``mvn`` and Java 17; the rest comes from Maven Central and PyPI with exact versions.
 """
 
 import os
