@@ -16,6 +16,7 @@ from device_runner.loaded import LoadedBundle
 from device_runner.recommendations import Recommendation, Recommendations
 from device_runner.selection import NO_ROWS, Selection, caps_of
 from device_runner.state import State
+from device_runner.typical import typical_scores
 from device_runner.user_features import rows_of, user_rows
 from device_runner.vocabulary import Vocabulary
 
@@ -46,6 +47,9 @@ class Recommender:
         self.contract = loaded.contract
         self._loaded = loaded
         self._vocabulary = Vocabulary(loaded.bundle.items)
+        self._typical: np.ndarray | None = None
+        # Read in every call.
+        self._exclude_history = self.bundle.exclude_history
 
     @property
     def bundle(self) -> Bundle:
@@ -129,7 +133,7 @@ class Recommender:
             RuntimeError: the recommender was closed.
         """
         rows = self._vocabulary.array(history, "history")
-        seen = self.bundle.exclude_history if exclude_history is None else exclude_history
+        seen = self._exclude_history if exclude_history is None else exclude_history
         selection = self._selection(exclude, allow, at_most, rows if seen else NO_ROWS)
         unknown = len(history) - len(rows)
         known = self._user_rows(user)
@@ -171,12 +175,14 @@ class Recommender:
         at_most: Mapping[str, int] | None = None,
     ) -> Recommendations:
         """The ``k`` items nearest to ``item`` in the eyes of the model: those that it expects after a history of this
-        item alone, by its network, its transitions and its prior together, without the item itself.
+        item alone so much more than after an average item. ``item`` itself is left out.
 
-        It is what a shop shows as "customers who bought this". That two items are used in the same way, and would be
-        substitutes for each other, is something else, and a sequence model does not learn it as such. The scores are
-        those of ``recommend([item])``. A comparison of rows of the item table would leave out the transitions and the
-        prior, and a quantized table cannot be read through a signature.
+        The score is that of ``recommend([item])`` less the mean score after each of 64 items that are spread over the
+        catalogue; without that, what is popular would be similar to everything. So the network, the transitions and the
+        prior all have their say, which they would not if rows of the item table were compared, and no quantized table
+        has to be read. It is what a shop shows as "goes with this": items that are used together, not substitutes.
+
+        The first call runs the model 65 times, later ones once.
 
         Args:
             item: a raw id.
@@ -190,7 +196,13 @@ class Recommender:
         rows = self._vocabulary.array((item,), "item")
         if not len(rows):
             raise ValueError(f"{item!r} is not in the catalogue, so the model knows nothing like it")
-        return self._listed(self._after(self._history(rows, [])), self._selection(exclude, allow, at_most, rows), k, 0)
+        selection = self._selection(exclude, allow, at_most, rows)
+        _check_k(k)
+        if self._typical is None:
+            self._typical = typical_scores(self.item_scores, self.contract.items)
+        scores = self.item_scores(rows.tolist()) - self._typical
+        ids = selection.best(scores, k)
+        return Recommendations(self._entries(ids, scores[ids]), 0, "model")
 
     def new_state(self, user: Mapping[str, object] | None = None) -> State:
         """The state before any event, for ``advance`` and ``recommend_from_state``.
@@ -388,22 +400,25 @@ class Recommender:
         self, run: Run | None, selection: Selection, k: int, unknown: int, explain: Explain | None = None
     ) -> Recommendations:
         """The best items by ``run``, or the most popular ones, which need no explanation, if it is ``None``."""
-        if k < 1:
-            raise ValueError(f"k is {k}; ask for at least one item")
+        _check_k(k)
         items, titles = self.bundle.items, self.bundle.titles
         if run is None:
             rows = self._popular(selection, k)
             popular = (Recommendation(items[row], 0.0, titles[row] if titles else "") for row in rows)
             return Recommendations(popular, unknown, "popularity")
         ids, scores = self._best(run, selection, k)
-        found = [
-            Recommendation(items[row], score, titles[row] if titles else "")
-            for row, score in zip(ids.tolist(), scores.tolist(), strict=True)
-        ]
+        found = self._entries(ids, scores)
         if explain:
             because = [items[row] if row else None for row in explain(ids, scores)]
             found = [replace(entry, because=why) for entry, why in zip(found, because, strict=True)]
         return Recommendations(found, unknown, "model")
+
+    def _entries(self, ids: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
+        items, titles = self.bundle.items, self.bundle.titles
+        return [
+            Recommendation(items[row], score, titles[row] if titles else "")
+            for row, score in zip(ids.tolist(), scores.tolist(), strict=True)
+        ]
 
     def _popular(self, selection: Selection, k: int) -> list[int]:
         """Rows of the most popular items of a selection, which are the lowest."""
@@ -466,6 +481,11 @@ class Recommender:
             if name not in outputs or outputs[name].shape != shape:
                 actual = outputs[name].shape if name in outputs else "absent"
                 raise BundleError(f"{self.bundle.path}: output {name} is {actual}, the manifest says {shape}")
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ValueError(f"k is {k}; ask for at least one item")
 
 
 def _left_padded(rows: Sequence[int] | np.ndarray, length: int) -> np.ndarray:

@@ -29,7 +29,7 @@ def similar(
     threads: int,
     as_json: bool,
 ) -> None:
-    """List the items that the model expects after a history of ITEM alone.
+    """List the items that the model expects after ITEM so much more than after an average item.
 
     Example: edgerec-device similar model.tflite 1029743 -k 5
     """

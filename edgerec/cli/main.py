@@ -9,6 +9,7 @@ from device_runner.cli.bench import bench
 from device_runner.command import CONTEXT, Group
 from edgerec.cli.compare import compare
 from edgerec.cli.data import data
+from edgerec.cli.demo import demo
 from edgerec.cli.ensemble import ensemble
 from edgerec.cli.evaluate import evaluate
 from edgerec.cli.export import export
@@ -27,7 +28,7 @@ def main() -> None:
 
 COMMANDS = (
     init, run, report, data, train, prune, quantize, convert, sweep, bench, ensemble, evaluate, compare, recommend,
-    export,
+    export, demo,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

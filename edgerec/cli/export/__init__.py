@@ -4,6 +4,7 @@ import click
 
 from device_runner.command import CONTEXT, Group
 from edgerec.cli.export.android import android
+from edgerec.cli.export.web import web
 
 
 @click.group(cls=Group, context_settings=CONTEXT)
@@ -11,5 +12,5 @@ def export() -> None:
     """Write a module with the model inside, ready for an app."""
 
 
-for target in (android,):
+for target in (android, web):
     export.add_command(target)

@@ -62,12 +62,16 @@ export { loadRuntime } from './runtime.js';
 const FILTERS = ['k', 'exclude', 'allow', 'atMost'];
 const OPTIONS = [...FILTERS, 'excludeHistory', 'user', 'explain'];
 const LISTED = ['ids', 'scores'];
+// Items that `similar` takes for the average one.
+const SAMPLE = 64;
 
 /** A loaded retrieval bundle. */
 export class Recommender {
   #model;
   /** @type {Map<string, number>} */
   #rowOf;
+  /** @type {Float32Array | null} what `similar` compares with */
+  #typical = null;
 
   /**
    * @param {Bundle} bundle
@@ -132,7 +136,8 @@ export class Recommender {
   }
 
   /**
-   * The `k` items nearest to one, as the model scores them.
+   * The `k` items nearest to one: those that the model expects after it so much more than after an average item. The first
+   * call runs the model 65 times, later ones once.
    *
    * @param {string} item raw id
    * @param {Filters} [options]
@@ -141,9 +146,20 @@ export class Recommender {
    */
   async similar(item, options = {}) {
     known(options, FILTERS);
-    if (!this.#rows([item], 'item').length)
-      throw new RangeError(`the item ${JSON.stringify(item)} is not in the catalogue`);
-    return this.recommend([item], { ...options, excludeHistory: true });
+    const [row] = this.#rows([item], 'item');
+    if (!row) throw new RangeError(`the item ${JSON.stringify(item)} is not in the catalogue`);
+    const banned = new Set([row, ...this.#rows(options.exclude ?? [], 'exclude')]);
+    const select = this.#selection(banned, options);
+    this.#typical ??= await this.#typicalScores();
+    const typical = this.#typical;
+    const scores = (await this.#itemScores([row])).map((score, place) => score - typical[place]);
+    const rows = select(scores);
+    return this.#entries(
+      rows,
+      rows.map((one) => scores[one]),
+      [],
+      'model',
+    );
   }
 
   /**
@@ -246,6 +262,17 @@ export class Recommender {
   async #listed(run, banned, options, read) {
     const { rows, scores } = await this.#best(run, banned, options);
     const because = run && read ? await this.#reasons(rows, scores, read) : [];
+    return this.#entries(rows, scores, because, run ? 'model' : 'popularity');
+  }
+
+  /**
+   * @param {readonly number[]} rows
+   * @param {readonly number[]} scores
+   * @param {readonly number[]} because rows of the reasons, 0 for none
+   * @param {'model' | 'popularity'} source
+   * @returns {Recommendations}
+   */
+  #entries(rows, scores, because, source) {
     const { items, titles } = this.bundle;
     const list = rows.map((row, place) => ({
       item: items[row],
@@ -253,10 +280,7 @@ export class Recommender {
       title: titles[row] ?? '',
       because: because[place] ? items[because[place]] : null,
     }));
-    return Object.assign(list, {
-      unknown: 0,
-      source: /** @type {'model' | 'popularity'} */ (run ? 'model' : 'popularity'),
-    });
+    return Object.assign(list, { unknown: 0, source });
   }
 
   /**
@@ -264,28 +288,43 @@ export class Recommender {
    * @param {Set<number>} banned
    * @param {Filters} options
    */
-  async #best(run, banned, { k = 10, allow, atMost }) {
-    if (!Number.isInteger(k)) throw new TypeError(`k is ${k}, not a whole number`);
-    if (k < 1) throw new RangeError(`k is ${k}; ask for at least one item`);
+  async #best(run, banned, options) {
+    const select = this.#selection(banned, options);
+    const { k = 10, allow, atMost } = options;
     const { topK, maxExclude, items } = this.contract;
-    const caps = capsOf(atMost ?? {}, this.bundle.attributes);
-    const allowed = allow === undefined || allow === null ? null : new Set(this.#rows(allow, 'allow'));
     const excluded = [...banned].filter((row) => row <= items); // user features are never recommended
-    if (run && k <= topK && excluded.length <= maxExclude && !allowed && !caps.length) {
+    const ruled = (allow ?? null) !== null || Object.keys(atMost ?? {}).length > 0;
+    if (run && k <= topK && excluded.length <= maxExclude && !ruled) {
       const out = await run(excluded, LISTED);
       const places = [...Array(k).keys()].filter((place) => out.ids[place] > 0);
       return { rows: places.map((place) => out.ids[place]), scores: places.map((place) => out.scores[place]) };
     }
     const all = run ? (await run([], ['item_scores'])).item_scores : new Float32Array(items + 1);
+    const rows = select(all);
+    return { rows, scores: rows.map((row) => all[row]) };
+  }
+
+  /**
+   * What takes the best rows of scores, float32 [N + 1], within the caller's rules.
+   *
+   * @param {Set<number>} banned
+   * @param {Filters} options
+   * @returns {(scores: Float32Array) => number[]}
+   */
+  #selection(banned, { k = 10, allow, atMost }) {
+    if (!Number.isInteger(k)) throw new TypeError(`k is ${k}, not a whole number`);
+    if (k < 1) throw new RangeError(`k is ${k}; ask for at least one item`);
+    const { items } = this.contract;
+    const caps = capsOf(atMost ?? {}, this.bundle.attributes);
+    const allowed = allow === undefined || allow === null ? null : new Set(this.#rows(allow, 'allow'));
     /** @param {number} row */
     const permitted = (row) => !banned.has(row) && (!allowed || allowed.has(row));
     const most = Math.min(k, items);
-    let rows = topRows(all, caps.length ? Math.min(4 * most, items) : most, permitted);
-    if (caps.length) {
-      const enough = withinCaps(rows, most, caps);
-      rows = enough.length < most ? withinCaps(topRows(all, items, permitted), most, caps) : enough;
-    }
-    return { rows, scores: rows.map((row) => all[row]) };
+    return (scores) => {
+      if (!caps.length) return topRows(scores, most, permitted);
+      const enough = withinCaps(topRows(scores, Math.min(4 * most, items), permitted), most, caps);
+      return enough.length === most ? enough : withinCaps(topRows(scores, items, permitted), most, caps);
+    };
   }
 
   /** @param {readonly number[]} rows @param {readonly number[]} scores @param {readonly number[]} read */
@@ -309,6 +348,19 @@ export class Recommender {
   /** @param {readonly number[]} read @returns {Promise<Float32Array>} scores of all rows before exclusion */
   async #itemScores(read) {
     return (await this.#after(read)([], ['item_scores'])).item_scores;
+  }
+
+  /** The mean scores after a history of one item, for items that are spread evenly over the catalogue. */
+  async #typicalScores() {
+    const { items } = this.contract;
+    const step = (items - 1) / (SAMPLE - 1);
+    const places = Array.from({ length: SAMPLE }, (_, place) =>
+      Math.trunc(place === SAMPLE - 1 ? items : 1 + place * step),
+    );
+    const total = new Float64Array(items + 1);
+    const sample = new Set(places);
+    for (const row of sample) (await this.#itemScores([row])).forEach((score, place) => (total[place] += score));
+    return Float32Array.from(total, (sum) => sum / sample.size);
   }
 
   /** @param {readonly number[]} read @returns {Run} */

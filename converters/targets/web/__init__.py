@@ -1,0 +1,1 @@
+"""The browser: a page and an ES module on LiteRT.js."""
