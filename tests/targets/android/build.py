@@ -1,11 +1,14 @@
 """Compiles the Android module and the tests around it for the JVM.
 
-The module is compiled against the real classes of the TFLite library, of the Android framework (API 23, the oldest that
-it runs on) and of Tink, and run with a stand-in for the one class whose native part is for phones: ``Interpreter``, over
-the C library of TFLite. Needs ``mvn`` and Java 17; the rest comes from Maven Central and PyPI with exact versions.
+The module is compiled against the real classes of the TFLite library, of the Android framework (API 23, the oldest
+that it runs on) and of Tink, and run with a stand-in for the one class whose native part is for phones:
+``Interpreter``, over the C library of TFLite.
+
+Needs ``mvn`` and Java 17; the rest comes from Maven Central and PyPI with exact versions.
 """
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -64,7 +67,8 @@ def dependencies(folder: Path) -> dict[str, Path]:
     if not stamp.exists() or stamp.read_text() != (HERE / "pom.xml").read_text():
         checked([*command, f"-DoutputDirectory={folder}"])
         stamp.write_text((HERE / "pom.xml").read_text())
-    return {path.name.rsplit("-", path.name.count("-robolectric") * 2 or 1)[0]: path for path in folder.glob("*.?ar")}
+    archives = [path for path in folder.glob("*.?ar") if not path.name.endswith(".classes.jar")]
+    return {re.split(r"-[0-9]", path.name)[0]: path for path in archives}
 
 
 def unpacked_wheels(folder: Path) -> dict[str, Path]:

@@ -14,6 +14,14 @@ class BlockingRecommender private constructor(
     private val contract: Retrieval,
     private val runtime: Runtime,
 ) : Closeable {
+    // What [similar] compares with: the mean scores after each of up to 64 items. It never changes.
+    private val typical: FloatArray by lazy {
+        val rows = (0 until SAMPLE).map { (1 + it.toLong() * (contract.items - 1) / (SAMPLE - 1)).toInt() }.distinct()
+        val sums = DoubleArray(contract.items + 1)
+        for (row in rows) itemScores(intArrayOf(row)).forEachIndexed { other, score -> sums[other] += score.toDouble() }
+        FloatArray(sums.size) { (sums[it] / rows.size).toFloat() }
+    }
+
     /** How the model is run for a list: with excluded rows, for the outputs that are wanted. */
     private fun interface Run {
         fun with(exclude: IntArray, vararg wanted: String): Map<String, Any>
@@ -63,8 +71,12 @@ class BlockingRecommender private constructor(
         requireCount(k)
         val row = bundle.items.find(item)
         require(row > 0) { "the item $item is not in the catalogue" }
+        val limits = limits(atMost)
         val banned = rows(exclude).toMutableSet().apply { add(row) }
-        return listed(after(intArrayOf(row)), k, banned, allow?.let { rows(it).toSet() }, limits(atMost), 0, null)
+        val scores = itemScores(intArrayOf(row))
+        typical.forEachIndexed { other, score -> scores[other] -= score }
+        val (ids, raised) = selected(scores, banned, k, allow?.let { rows(it).toSet() }, limits)
+        return Recommendations(ids.indices.map { recommendation(ids[it], raised[it], 0) }, 0, Source.MODEL)
     }
 
     /** The same as [Recommender.newState]. */
@@ -186,7 +198,17 @@ class BlockingRecommender private constructor(
 
     private fun bestWithin(run: Run, exclude: Set<Int>, k: Int, allowed: Set<Int>?, limits: Limits?): Pair<IntArray, FloatArray> {
         if (allowed == null && limits == null) return best(run, exclude, k)
-        val scores = run.with(IntArray(0), "item_scores")["item_scores"] as FloatArray
+        return selected(run.with(IntArray(0), "item_scores")["item_scores"] as FloatArray, exclude, k, allowed, limits)
+    }
+
+    /** The best of all scores, which are changed. */
+    private fun selected(
+        scores: FloatArray,
+        exclude: Set<Int>,
+        k: Int,
+        allowed: Set<Int>?,
+        limits: Limits?,
+    ): Pair<IntArray, FloatArray> {
         for (row in 1 until scores.size) {
             if (row in exclude || (allowed != null && row !in allowed)) scores[row] = Float.NEGATIVE_INFINITY
         }
@@ -300,6 +322,8 @@ class BlockingRecommender private constructor(
     }
 
     companion object {
+        private const val SAMPLE = 64
+
         /**
          * Loads the model and runs it once to see that it fits its vocabulary.
          *

@@ -30,6 +30,8 @@ class Bundle private constructor(
     val features: List<Feature>,
     internal val itemValues: Map<String, ItemColumn>,
     private val goldenContent: ByteArray?,
+    /** sha256 of the manifest, which has the hashes of all else: tells any two bundles apart. */
+    internal val identity: String,
     /** The model itself: a direct buffer, without the ZIP. */
     internal val flatbuffer: ByteBuffer,
 ) {
@@ -146,7 +148,8 @@ class Bundle private constructor(
                 reading(ITEM_VALUES) { ItemColumn.of(Json.parse(it), features, items.size - 1) }
             }.orEmpty()
             return Bundle(
-                manifest, contract, items, titles, userFeatures, attributes, features, values, members[GOLDEN], flatbuffer,
+                manifest, contract, items, titles, userFeatures, attributes, features, values, members[GOLDEN],
+                MessageDigest.getInstance("SHA-256").digest(stored).hex(), flatbuffer,
             )
         }
 

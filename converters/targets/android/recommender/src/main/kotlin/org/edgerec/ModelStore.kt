@@ -66,7 +66,7 @@ internal class ModelStore(
         val name = MessageDigest.getInstance("SHA-256").digest(bytes).hex()
         if (name != before.current) {
             store(name, bytes, signature)
-            choose(Choice(name, before.current, own.fingerprint))
+            choose(Choice(name, before.current, own.identity))
         }
         Bundle.read(model(name))
     }
@@ -106,7 +106,7 @@ internal class ModelStore(
 
     /** What is chosen now. A newer model in an update of the app wins over a replacement for the model before. */
     private fun choice(own: Bundle): Choice {
-        val none = Choice(null, null, own.fingerprint)
+        val none = Choice(null, null, own.identity)
         val entries = try {
             Json.parse(File(folder, CHOICE).readBytes()) as? Map<*, *>
         } catch (_: IOException) {
@@ -115,14 +115,14 @@ internal class ModelStore(
             null
         } ?: return none
         val names = listOf("current", "previous").map { entry -> (entries[entry] as? String)?.takeIf { NAME.matches(it) } }
-        val current = names[0] ?: return Choice(null, names[1], own.fingerprint)
-        if (entries["base"] == own.fingerprint) return Choice(current, names[1], own.fingerprint)
+        val current = names[0] ?: return Choice(null, names[1], own.identity)
+        if (entries["base"] == own.identity) return Choice(current, names[1], own.identity)
         val replacement = try {
             Bundle.read(model(current))
         } catch (_: BundleException) {
             return none
         }
-        return if (replacement.release > own.release) Choice(current, null, own.fingerprint) else none
+        return if (replacement.release > own.release) Choice(current, null, own.identity) else none
     }
 
     private fun store(name: String, content: ByteArray, signature: String?) {

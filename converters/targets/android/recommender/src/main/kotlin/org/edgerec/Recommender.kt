@@ -51,7 +51,8 @@ class Recommender internal constructor(private val served: Served<BlockingRecomm
         served.call { it.score(history, candidates, user) }
 
     /**
-     * The [k] items that are nearest to one, as the model itself scores them.
+     * The [k] items that [item] raises most: their scores after a history of this item alone, less their mean scores after
+     * other items. It is what a shop shows as "goes with this". The first call runs the model 65 times, later ones once.
      *
      * @throws IllegalArgumentException the item is not in the catalogue.
      */
