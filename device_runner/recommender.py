@@ -202,7 +202,7 @@ class Recommender:
             self._typical = typical_scores(self.item_scores, self.contract.items)
         scores = self.item_scores(rows.tolist()) - self._typical
         ids = selection.best(scores, k)
-        return Recommendations(self._entries(ids, scores[ids]), 0, "model")
+        return Recommendations(self._entries(ids.tolist(), scores[ids].tolist()), 0, "model")
 
     def new_state(self, user: Mapping[str, object] | None = None) -> State:
         """The state before any event, for ``advance`` and ``recommend_from_state``.
@@ -296,7 +296,8 @@ class Recommender:
         """
         banned = [row for row in set(exclude) if row <= self.contract.items]  # user features are never recommended
         selection = Selection(np.array(banned, np.int32))
-        return self._best(self._after(_left_padded(history, self.contract.max_history)), selection, k)
+        ids, scores = self._best(self._after(_left_padded(history, self.contract.max_history)), selection, k)
+        return np.array(ids, np.int32), np.array(scores, np.float32)
 
     def item_scores(self, history: Sequence[int]) -> np.ndarray:
         """Scores of all rows before exclusion, float32 [N + 1]; row 0 is padding, its score means nothing."""
@@ -338,25 +339,23 @@ class Recommender:
         allowed = None if allow is None else self._vocabulary.array(allow, "allow")
         return Selection(banned, allowed, caps_of(at_most, self.bundle.attributes) if at_most is not None else ())
 
-    def _best(self, run: Run, selection: Selection, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows int32 [≤ k] and scores float32 [≤ k] of the best items of a selection."""
+    def _best(self, run: Run, selection: Selection, k: int) -> tuple[list[int], list[float]]:
+        """Rows and scores of the best items of a selection, at most ``k``."""
         contract = self.contract
         if selection.allowed is None and k <= contract.top_k and len(selection.banned) <= contract.max_exclude:
             out = run(selection.banned, "item_scores")
-            ids, scores = out["ids"][0], out["scores"][0]
-            if not selection.caps:
-                ids, scores = ids[:k], scores[:k]
+            listed = contract.top_k if selection.caps else k
+            ids, scores = out["ids"][0, :listed].tolist(), out["scores"][0, :listed].tolist()
             if not ids[-1]:  # fewer items remain
-                kept = ids > 0
-                ids, scores = ids[kept], scores[kept]
+                ids = [row for row in ids if row > 0]
             if not selection.caps:
-                return ids, scores
-            places = selection.within_caps(ids.tolist(), k)
+                return ids, scores[: len(ids)]
+            places = selection.within_caps(ids, k)
             if len(places) == k or len(ids) < contract.top_k:
-                return ids[places], scores[places]
+                return [ids[place] for place in places], [scores[place] for place in places]
         all_scores = run(NO_ROWS, "")["item_scores"][0]
-        ids = selection.best(all_scores, k)
-        return ids, all_scores[ids]
+        best = selection.best(all_scores, k)
+        return best.tolist(), all_scores[best].tolist()
 
     def _user_rows(self, user: Mapping[str, object] | None) -> list[int]:
         return user_rows(self.bundle.user_features, user) if user else []
@@ -409,16 +408,15 @@ class Recommender:
         ids, scores = self._best(run, selection, k)
         found = self._entries(ids, scores)
         if explain:
-            because = [items[row] if row else None for row in explain(ids, scores)]
+            because = [items[row] if row else None for row in explain(np.array(ids), np.array(scores))]
             found = [replace(entry, because=why) for entry, why in zip(found, because, strict=True)]
         return Recommendations(found, unknown, "model")
 
-    def _entries(self, ids: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
+    def _entries(self, ids: Sequence[int], scores: Sequence[float]) -> list[Recommendation]:
         items, titles = self.bundle.items, self.bundle.titles
-        return [
-            Recommendation(items[row], score, titles[row] if titles else "")
-            for row, score in zip(ids.tolist(), scores.tolist(), strict=True)
-        ]
+        if not titles:
+            return [Recommendation(items[row], score, "") for row, score in zip(ids, scores, strict=True)]
+        return [Recommendation(items[row], score, titles[row]) for row, score in zip(ids, scores, strict=True)]
 
     def _popular(self, selection: Selection, k: int) -> list[int]:
         """Rows of the most popular items of a selection, which are the lowest."""

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 from toys import toys
 
-from converters.bundle_writer import with_facts
-from device_runner import Bundle
+from converters.bundle_writer import bundle_bytes, with_facts
+from device_runner import Bundle, Recommender
+from device_runner.attributes import attributes_to_json
 from device_runner.child_process import child_environment
 from device_runner.cli import main
 
@@ -130,3 +131,34 @@ def test_user_features_are_given_by_name(tmp_path: Path) -> None:
     assert call(*arguments) != call(*arguments, "--user", "gender=F")
     assert "'gender' is not NAME=VALUE" in call(*arguments, "--user", "gender", code=2)
     assert "age=old is not known to the model and was skipped" in call(*arguments, "--user", "age=old")
+
+
+def test_lists_take_allow_lists_and_caps(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("item_id\ni3\ni4\n")
+    (tmp_path / "allowed.csv").write_text("item_id\ni9\ni10\n")
+    bundle = Bundle.read(toys()["plain"])
+    shelves = attributes_to_json({"shelf": [["odd" if row % 2 else "even"] for row in range(1, 41)]})
+    facts = {"runtimes": bundle.runtimes}
+    content = bundle_bytes(
+        bundle.model, "plain", "float32", bundle.contract, bundle.items[1:], facts=facts, attributes=shelves
+    )
+    (tmp_path / "m.tflite").write_bytes(content)
+    arguments = ["recommend", tmp_path / "m.tflite", "--history", tmp_path / "h.csv", "--json"]
+
+    def items(*more: object) -> list[str]:
+        return [entry["item"] for entry in json.loads(call(*arguments, *more))["recommendations"]]
+
+    assert set(items("--allow", tmp_path / "allowed.csv", "--allow", "i11")) == {"i9", "i10", "i11"}
+    assert sorted(int(item[1:]) % 2 for item in items("--at-most", "shelf=2")) == [0, 0, 1, 1]
+    assert "'shelf' is not NAME=COUNT" in call(*arguments, "--at-most", "shelf", code=2)
+    assert "no attribute 'colour' of its items; it has: shelf" in call(*arguments, "--at-most", "colour=1", code=2)
+    assert "none of its 1 ids is in the catalogue" in call(*arguments, "--allow", "unknown", code=1)
+    assert "shelf: 2 values, for --at-most shelf=…" in call("inspect", tmp_path / "m.tflite")
+
+
+def test_similar_items_are_listed(tmp_path: Path) -> None:
+    document = json.loads(call("similar", toys()["linked"], "i1", "-k", 2, "--json"))
+    expected = Recommender.load(toys()["linked"]).similar("i1", 2)
+    assert [(entry["item"], entry["score"]) for entry in document["similar"]] == [(e.item, e.score) for e in expected]
+    assert call("similar", toys()["linked"], "i1", "-k", 2).startswith("Similar to i1:\n  1 ")
+    assert "'unknown' is not in the catalogue" in call("similar", toys()["linked"], "unknown", code=1)
