@@ -1,7 +1,7 @@
 """A campaign of hostile files: damaged and crafted bundles, which must be refused in one line or answered.
 
-``python tests/hostile_files.py --files 20000 BUNDLE...`` makes files from sound bundles, each from a kind of damage and a
-seed, and gives them to child processes, which read, load and use them as an app would. It prints one line for each
+``python tests/hostile_files.py --files 20000 BUNDLE...`` makes files from sound bundles, each from a kind of damage and
+a seed, and gives them to child processes, which read, load and use them as an app would. It prints one line for each
 outcome, and the files that broke something, which ``--only NAME:KIND:SEED:BACKEND`` makes again.
 
 Half of the kinds keep the hashes consistent, as whoever crafts a file would.
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +69,8 @@ class Parts:
             manifest["flatbuffer_sha256"] = hashlib.sha256(self.model).hexdigest()
             manifest["members"] = {name: hashlib.sha256(content).hexdigest() for name, content in self.members.items()}
         file = io.BytesIO(self.model)
-        with zipfile.ZipFile(file, "a") as archive:
+        with warnings.catch_warnings(), zipfile.ZipFile(file, "a") as archive:
+            warnings.simplefilter("ignore")  # of members that are there twice
             text = json.dumps(manifest, ensure_ascii=True).encode()
             for number, (name, content) in enumerate([("edgerec.json", text), *self.members.items()]):
                 archive.writestr(name, content, methods[number % len(methods)], 1)
@@ -127,8 +129,6 @@ def archive(content: bytes, rng: random.Random) -> bytes:
         members = {**parts.members, name: bomb}
         return Parts(parts.model, parts.manifest, members).whole()
     file = io.BytesIO(content)
-    import warnings
-
     with warnings.catch_warnings(), zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as again:
         warnings.simplefilter("ignore")
         for _ in range(rng.choice([1, 2, 30])):  # the same member several times
@@ -243,6 +243,24 @@ def structure(content: bytes, rng: random.Random) -> bytes:
     return Parts(bytes(data), parts.manifest, parts.members).whole()
 
 
+def weights(content: bytes, rng: random.Random) -> bytes:
+    """Weights of the flatbuffer, with hashes that fit: indexes of transitions, scales, numbers that are not finite."""
+    from device_runner.flatbuffer import read_model
+
+    parts = Parts.of(content)
+    data = bytearray(parts.model)
+    tensors = [t for graph in read_model(parts.model).graphs for t in graph.tensors if t.data and t.bytes > 8]
+    for _ in range(rng.choice([1, 2, 3])):
+        tensor = rng.choice(tensors)
+        numbers = [struct.pack("<i", n) for n in INTEGERS] + [struct.pack("<f", x) for x in (1e38, -1e38, 1e-40)]
+        numbers += [b"\0\0\xc0\x7f", b"\0\0\x80\xff", b"\xff\xff\xff\xff", rng.randbytes(4)]
+        length = rng.choice([4, 4, tensor.bytes // 2, tensor.bytes])
+        start = tensor.data + rng.randrange(0, max(1, tensor.bytes - length + 1), 2)
+        value = rng.choice(numbers) * (length // 4 + 1)
+        data[start : start + length] = value[:length]
+    return Parts(bytes(data[: len(parts.model)]), parts.manifest, parts.members).whole()
+
+
 def _structural(model: bytes) -> list[int]:
     """Places of numbers that are not weights (of constants of more than 64 bytes)."""
     from device_runner.flatbuffer import read_model
@@ -343,6 +361,7 @@ KINDS: dict[str, tuple[Callable[[bytes, random.Random], bytes], int]] = {
     "manifest": (manifest, 12),
     "structure": (structure, 18),
     "graph": (graph, 15),
+    "weights": (weights, 8),
 }
 
 
@@ -513,8 +532,9 @@ def _used(path: str, backend: str) -> dict[str, Any]:
     if shown.exception is not None and not isinstance(shown.exception, EdgeRecError | SystemExit):
         raise shown.exception
     items = list(bundle.items[1:4]) + list(bundle.items[-3:])
-    given = [hashlib.sha256(bundle.model).hexdigest(), len(bundle.items), items, bundle.manifest["contract"]]
-    given += [bundle.manifest.get("user_features"), bundle.exclude_history]
+    parts = [list(bundle.items), list(bundle.features), dict(bundle.item_values), bundle.manifest["contract"]]
+    given = [bundle.model.hex(), *map(repr, parts), bundle.manifest.get("user_features"), bundle.exclude_history]
+    given = [hashlib.sha256(repr(given).encode()).hexdigest()]
     if not isinstance(bundle.contract, Retrieval):
         return {"given": given, "lists": _ranked(path, bundle, backend)}
     lists: list[Any] = []
