@@ -312,7 +312,10 @@ def _json(content: bytes, most: int, finite: bool = True) -> Any:
     if sum(map(content.count, (b",", b"[", b"{", b":"))) > most:
         raise ValueError(f"more than {most:,} values")
     try:
-        return json.loads(content, parse_constant=_refuse_constant if finite else None)
+        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant if finite else None)
+        if b"\\u" in content:  # half of a surrogate pair cannot be printed
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+        return document
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

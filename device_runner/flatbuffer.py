@@ -205,7 +205,10 @@ class Table:
             return ""
         if start + count >= self._reader.size or self._content[start + count] or count > 4096:
             raise FlatbufferError("a text does not end")
-        return self._content[start : start + count].decode("utf-8", "replace")
+        try:
+            return self._content[start : start + count].decode()
+        except UnicodeDecodeError:
+            raise FlatbufferError("a text that is not UTF-8") from None
 
     def table(self, number: int) -> "Table | None":
         place = self._place(number, 4)

@@ -11,7 +11,7 @@ import numpy as np
 
 from device_runner.backends import Signature, choose_backend, load_signatures
 from device_runner.bundle import Bundle, KindOfContract
-from device_runner.errors import BundleError
+from device_runner.errors import BundleError, plain_reason
 
 
 class LoadedBundle(Generic[KindOfContract]):
@@ -111,13 +111,20 @@ class LoadedBundle(Generic[KindOfContract]):
             inputs: arrays of the shapes and dtypes of the model's inputs.
 
         Raises:
-            RuntimeError, ValueError: the bundle is closed, or the runtime refuses the inputs.
+            RuntimeError: the bundle is closed.
+            ValueError: the runtime refuses the inputs.
+            BundleError: the model fails, such as by an index that is not in its tables.
             BackendError: in a forked process, the model cannot be loaded again.
         """
         # The interpreter has one set of buffers. The runtime copies the outputs from them, so inside the lock.
         with self._lock:
             signatures = self._signatures
-            return (self._open() if signatures is None else signatures)[signature].run(inputs, leave_out)
+            called = (self._open() if signatures is None else signatures)[signature]
+            try:
+                return called.run(inputs, leave_out)
+            except RuntimeError as error:
+                said = plain_reason(error)
+                raise BundleError(f"{self.bundle.path}: the model fails in {signature} ({said})") from None
 
     def _open(self) -> Mapping[str, Signature]:
         """The signatures; in a forked process, the model may have to be loaded for them."""

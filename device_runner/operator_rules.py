@@ -305,6 +305,17 @@ def _dequantize(call: Call) -> int:
     return tensor.size
 
 
+def _densify(call: Call) -> int:
+    call.count(1)
+    tensor = call.inputs[0]
+    if tensor is None or not tensor.sparse:
+        raise FlatbufferError("an input that is not sparse")
+    if tensor.type == INT8 and tensor.quantization != call.outputs[0].quantization:
+        raise FlatbufferError("other scales than those of its input")
+    call.gives(tensor.shape, tensor.type)
+    return 4 * tensor.size
+
+
 def _concatenation(call: Call) -> int:
     if not call.inputs or len(call.outputs) != 1 or call.flag(1):
         raise FlatbufferError("no inputs, or an activation function")
@@ -320,6 +331,15 @@ def _concatenation(call: Call) -> int:
         length += tensor.shape[axis]
     call.gives([*first.shape[:axis], length, *first.shape[axis + 1 :]], first.type)
     return call.outputs[0].size
+
+
+def _sum_of_all(call: Call) -> int:
+    first = call.input(0, frozenset({FLOAT32, INT32}))
+    if any(call.input(number, frozenset({first.type})).shape != first.shape for number in range(len(call.inputs))):
+        raise FlatbufferError("its inputs do not go together")
+    call.count(len(call.inputs))
+    call.gives(first.shape, first.type)
+    return len(call.inputs) * first.size
 
 
 def _pack(call: Call) -> int:
@@ -739,6 +759,7 @@ OPERATORS: dict[int, tuple[int, int, Rule]] = {
     102: (79, 1, _split_v),
     104: (0, 0, _unary),  # CEIL
     105: (81, 0, _reverse),
+    106: (82, 0, _sum_of_all),  # ADD_N
     107: (83, 0, _gather_nd),
     108: (84, 0, _unary),  # COS
     111: (0, 0, _unary),  # ELU
@@ -746,6 +767,7 @@ OPERATORS: dict[int, tuple[int, int, Rule]] = {
     117: (91, 0, _unary),  # HARD_SWISH
     122: (97, 0, _scatter_nd),
     123: (98, 0, _select_v2),
+    124: (99, 0, _densify),
     126: (101, 3, _batch_matmul),
     128: (102, 2, _cumulative),
     130: (109, 0, _broadcast_to),

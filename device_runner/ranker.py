@@ -249,7 +249,7 @@ class Ranker:
                 last[feature.input][:] = items if feature.input in (ITEM, HISTORY) else len(feature.values)
         try:
             self.invoke(last)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, BundleError) as error:
             raise BundleError(f"{path}: the model fails on its last item and categories ({error})") from None
 
 

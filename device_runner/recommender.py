@@ -241,7 +241,10 @@ class Recommender:
         recent = state.recent
         if self.contract.recent and 0 < row <= self.contract.items:
             recent = np.append(recent, np.int32(row))[-self.contract.recent :]
-        return State(out["state"], state.fingerprint, recent)
+        try:
+            return State(out["state"], state.fingerprint, recent)
+        except ValueError as error:
+            raise BundleError(f"{self.bundle.path}: the model fails on row {row} ({error})") from None
 
     def recommend_from_state(
         self,
@@ -346,8 +349,8 @@ class Recommender:
             out = run(selection.banned, "item_scores")
             listed = contract.top_k if selection.caps else k
             ids, scores = out["ids"][0, :listed].tolist(), out["scores"][0, :listed].tolist()
-            if not ids[-1]:  # fewer items remain
-                ids = [row for row in ids if row > 0]
+            if not 0 < min(ids) <= max(ids) <= contract.items:
+                ids = self._remaining(ids)
             if not selection.caps:
                 return ids, scores[: len(ids)]
             places = selection.within_caps(ids, k)
@@ -356,6 +359,17 @@ class Recommender:
         all_scores = run(NO_ROWS, "")["item_scores"][0]
         best = selection.best(all_scores, k)
         return best.tolist(), all_scores[best].tolist()
+
+    def _remaining(self, ids: list[int]) -> list[int]:
+        """The rows of a list that ends with zeros, as fewer items remain.
+
+        Raises:
+            BundleError: it has other rows than those of items.
+        """
+        rows = ids[: ids.index(0)] if 0 in ids else ids
+        if any(ids[len(rows) :]) or any(not 0 < row <= self.contract.items for row in rows):
+            raise BundleError(f"{self.bundle.path}: the model gives rows that no item has; convert it again")
+        return rows
 
     def _user_rows(self, user: Mapping[str, object] | None) -> list[int]:
         return user_rows(self.bundle.user_features, user) if user else []
@@ -462,7 +476,7 @@ class Recommender:
         try:
             out = self._after(_left_padded([last], contract.max_history))(NO_ROWS, "item_scores")
             links = self._links([last]) if contract.neighbours else None
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, BundleError) as error:
             raise BundleError(f"{path}: the model fails on row {last}, its last ({error})") from None
         self._check_shapes(out, ids=(1, contract.top_k), scores=(1, contract.top_k))
         # Of a large catalogue, scores for no use would be the largest array at loading.
