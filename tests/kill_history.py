@@ -77,20 +77,32 @@ def check(folder: Path) -> int:
     return len(wanted)
 
 
+def begun(folder: Path, name: str, limit: float = 60.0) -> None:
+    """Wait until a writer has acknowledged something: on a busy machine, that takes a while."""
+    file, until = folder / f"{name}.acknowledged", time.monotonic() + limit
+    while not (file.exists() and file.stat().st_size):
+        assert time.monotonic() < until, f"the writer {name} wrote nothing for {limit:g} seconds"
+        time.sleep(0.005)
+
+
 def kill_writers(folder: Path, kills: int, seed: int = 0, say: bool = False) -> int:
     """Kill a random writer ``kills`` times, each followed by a check; returns the number of acknowledged events."""
     chance, names = random.Random(seed), (f"w{number}" for number in range(10**9))
     History(folder / "user.db", max_events=10**9).close()
-    writers = [start(folder, next(names)) for _ in range(WRITERS)]
+    living = [next(names) for _ in range(WRITERS)]
+    writers = [start(folder, name) for name in living]
     checked = 0
     try:
         for kill in range(1, kills + 1):
-            time.sleep(chance.uniform(0.02, 0.5))
             place = chance.randrange(WRITERS)
+            if chance.random() < 0.8:  # else it may be killed while it starts
+                begun(folder, living[place])
+            time.sleep(chance.uniform(0, 0.3))
             os.kill(writers[place].pid, signal.SIGKILL)
             _, error = writers[place].communicate()
             assert writers[place].returncode == -signal.SIGKILL, error.decode()
-            writers[place] = start(folder, next(names))
+            living[place] = next(names)
+            writers[place] = start(folder, living[place])
             checked = check(folder)
             if say and kill % 25 == 0:
                 print(f"{kill} kills, {checked:,} acknowledged events, none lost", flush=True)
