@@ -11,6 +11,7 @@ from edgerec.cli.compare import compare
 from edgerec.cli.data import data
 from edgerec.cli.ensemble import ensemble
 from edgerec.cli.evaluate import evaluate
+from edgerec.cli.export import export
 from edgerec.cli.init import init
 from edgerec.cli.recommend import recommend
 from edgerec.cli.release import delta, keygen, sign
@@ -28,6 +29,7 @@ def main() -> None:
 COMMANDS = (
     init, run, report, data, train, prune, quantize, convert, sweep, bench, ensemble, evaluate, compare, recommend,
     keygen, sign, delta,
+    export,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -131,7 +131,7 @@ def _assumptions(boards: Sequence[Board], bytes_read: int) -> str:
     rates = {board.cpu: board.instructions_per_cycle for board in boards}
     said = ", ".join(f"{low:g} to {high:g} on the {cpu}" for cpu, (low, high) in rates.items())
     return (
-        f"Estimates from ARM instructions counted under emulation; assumed are the clocks above, instructions per cycle "
-        f"of {said}, and for the slower end that all {bytes_read / 1000:,.0f} kB of the model are read from memory. "
-        f"`edgerec-device bench` measures."
+        f"Estimates from ARM instructions counted under emulation; assumed are the clocks above, instructions per "
+        f"cycle of {said}, and for the slower end that all {bytes_read / 1000:,.0f} kB of the model are read from memory. "
+        "`edgerec-device bench` measures."
     )
