@@ -16,7 +16,8 @@ import json
 from collections.abc import Iterable, Mapping
 
 from device_runner.history_store import History, KeptState, Position, Snapshot
-from device_runner.recommender import Recommendations, Recommender
+from device_runner.recommendations import Recommendations
+from device_runner.recommender import Recommender
 from device_runner.state import State
 from device_runner.user_features import user_rows
 

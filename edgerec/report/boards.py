@@ -132,6 +132,6 @@ def _assumptions(boards: Sequence[Board], bytes_read: int) -> str:
     said = ", ".join(f"{low:g} to {high:g} on the {cpu}" for cpu, (low, high) in rates.items())
     return (
         f"Estimates from ARM instructions counted under emulation; assumed are the clocks above, instructions per "
-        f"cycle of {said}, and for the slower end that all {bytes_read / 1000:,.0f} kB of the model are read from memory. "
-        "`edgerec-device bench` measures."
+        f"cycle of {said}, and for the slower end that all {bytes_read / 1000:,.0f} kB of the model are read from "
+        "memory. `edgerec-device bench` measures."
     )

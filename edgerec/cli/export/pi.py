@@ -44,4 +44,6 @@ def pi(model: Path, out: Path, arch: str, python: str, wheel: Path | None, as_js
     if as_json:
         print_json(made)
     else:
-        click.echo(f"{out}: {made['bytes'] / 1e6:.1f} MB; on the device run ./install.sh, or here: edgerec push HOST {out}")
+        click.echo(
+            f"{out}: {made['bytes'] / 1e6:.1f} MB; on the device run ./install.sh, or here: edgerec push HOST {out}"
+        )
