@@ -21,7 +21,7 @@ COUNTS = [
         "recommend": 1_600_000,
         "step": None,
     },
-    {"cpu": "cortex-a72", "runtime": "litert", "bundle": "shop", "scheme": "int4", "recommend": 9},
+    {"cpu": "cortex-a72", "bundle": "shop", "scheme": "int4", "recommend": 9},
 ]
 
 

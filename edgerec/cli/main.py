@@ -14,6 +14,7 @@ from edgerec.cli.ensemble import ensemble
 from edgerec.cli.evaluate import evaluate
 from edgerec.cli.export import export
 from edgerec.cli.init import init
+from edgerec.cli.push import push
 from edgerec.cli.recommend import recommend
 from edgerec.cli.release import delta, keygen, sign
 from edgerec.cli.run import report, run
@@ -29,7 +30,7 @@ def main() -> None:
 
 COMMANDS = (
     init, run, report, data, train, prune, quantize, convert, sweep, bench, ensemble, evaluate, compare, recommend,
-    keygen, sign, delta, export, demo,
+    keygen, sign, delta, export, push, demo,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

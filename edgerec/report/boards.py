@@ -133,5 +133,5 @@ def _assumptions(boards: Sequence[Board], bytes_read: int) -> str:
     return (
         f"Estimates from ARM instructions counted under emulation; assumed are the clocks above, instructions per "
         f"cycle of {said}, and for the slower end that all {bytes_read / 1000:,.0f} kB of the model are read from "
-        f"memory. `edgerec-device bench` measures."
+        "memory. `edgerec-device bench` measures."
     )
