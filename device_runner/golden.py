@@ -4,7 +4,6 @@
 file may crash, and prints one JSON object: ``release`` and ``cases``, or ``error``.
 """
 
-import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 
 from device_runner.bundle import Bundle
 from device_runner.child_process import call_module
-from device_runner.contract import Retrieval
+from device_runner.contract import Ranking
 from device_runner.errors import BundleError, EdgeRecError
 from device_runner.recommender import Recommender
 
@@ -36,12 +35,13 @@ def check_golden(path: str | Path, backend: str = "auto") -> int:
     cases = bundle.golden()
     if not cases:
         raise BundleError(f"{bundle.path}: has no golden vectors, so nothing shows whether it works on this device")
-    if isinstance(bundle.contract, Retrieval):
-        recommender = Recommender.load(path, backend)
-        differences = [_retrieval_difference(recommender, case) for case in cases]
-    else:
-        ranker = importlib.import_module("device_runner.ranker").Ranker.load(path, backend)
-        differences = [_ranking_difference(ranker, case) for case in cases]
+    if isinstance(bundle.contract, Ranking):
+        from device_runner.ranker import Ranker
+        from device_runner.ranking_golden import check_ranking_golden
+
+        return check_ranking_golden(Ranker.load(path, backend))
+    recommender = Recommender.load(path, backend)
+    differences = [_retrieval_difference(recommender, case) for case in cases]
     for number, difference in enumerate(differences, 1):
         if difference:
             raise BundleError(f"{bundle.path}: golden vector {number} of {len(cases)}: {difference}")
@@ -80,21 +80,12 @@ def _retrieval_difference(recommender: Recommender, case: Mapping[str, Any]) -> 
     return _score_difference(scores, expected, case) or _score_difference(own, expected, case)
 
 
-def _ranking_difference(ranker: Any, case: Mapping[str, Any]) -> str:
-    optional = {name: case[name] for name in ("context", "history", "history_values") if case.get(name)}
-    try:
-        scores = ranker.score(case.get("user") or {}, case["candidates"], **optional)
-        return _score_difference(np.array(scores), np.array(case["scores"], np.float64), case)
-    except (KeyError, TypeError, ValueError) as error:
-        return f"it cannot be run ({error})"
-
-
 def _score_difference(actual: np.ndarray, expected: np.ndarray, case: Mapping[str, Any]) -> str:
     if actual.shape != expected.shape:
         return f"{actual.size} scores were given, not {expected.size}"
     if not expected.size:
         return ""
-    allowed = _tolerance(case) * max(float(np.abs(expected).max()), 1e-9)
+    allowed = tolerance_of(case) * max(float(np.abs(expected).max()), 1e-9)
     error = np.abs(actual - expected)
     if np.isfinite(error).all() and error.max() <= allowed:
         return ""
@@ -102,7 +93,8 @@ def _score_difference(actual: np.ndarray, expected: np.ndarray, case: Mapping[st
     return f"the score at place {worst + 1} is {actual[worst]:.6g}, not {expected[worst]:.6g}"
 
 
-def _tolerance(case: Mapping[str, Any]) -> float:
+def tolerance_of(case: Mapping[str, Any]) -> float:
+    """How far the scores of a case may be off, relative to the largest: at most 0.1."""
     found = case.get("tolerance", TOLERANCE)
     # A file could otherwise allow itself anything.
     return min(max(float(found), 0.0), 0.1) if isinstance(found, int | float) and found == found else TOLERANCE

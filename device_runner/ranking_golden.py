@@ -3,10 +3,8 @@
 import numpy as np
 
 from device_runner.errors import BundleError
+from device_runner.golden import tolerance_of
 from device_runner.ranker import Ranker
-
-# How far scores may be off, relative to the largest, where a case does not say it.
-TOLERANCE = 0.02
 
 
 def check_ranking_golden(ranker: Ranker) -> int:
@@ -29,7 +27,7 @@ def check_ranking_golden(ranker: Ranker) -> int:
                     case["user"], case["candidates"], case["context"], case["history"], case.get("history_values")
                 )
             )
-            tolerance = float(case.get("tolerance", TOLERANCE)) * float(np.abs(expected).max(initial=1e-6))
+            tolerance = tolerance_of(case) * float(np.abs(expected).max(initial=1e-6))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"{said} is malformed ({error})") from None
         worst = np.abs(found - expected).max(initial=0.0) if found.shape == expected.shape else np.inf
