@@ -1,18 +1,18 @@
 """Writes bundles: a flatbuffer, a manifest and the vocabulary become one ``.tflite`` file."""
 
-import bz2
 import hashlib
 import io
 import json
 import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from device_runner.bundle import (
     CARD,
+    FEATURES,
     GOLDEN,
+    ITEM_VALUES,
     ITEMS,
     MANIFEST,
     NUMBERS,
@@ -37,6 +37,8 @@ def bundle_bytes(
     golden: Sequence[dict[str, Any]] | None = None,
     card: str | None = None,
     facts: dict[str, Any] | None = None,
+    features: Sequence[dict[str, Any]] | None = None,
+    item_values: dict[str, Any] | None = None,
 ) -> bytes:
     """A bundle in memory.
 
@@ -44,6 +46,8 @@ def bundle_bytes(
         items: raw ids of rows 1..N; likewise ``titles``. A ranking bundle may have none.
         golden: cases ``{"history": rows, "exclude": rows, "ids": rows, "scores": floats}``.
         facts: further entries of the manifest (dataset, quality, runtimes).
+        features: what a ranking model reads beside the items, an entry for each input.
+        item_values: the values of its item features by name, from row 1 on.
     """
     members = _items(items, contract)
     if titles is not None:
@@ -52,8 +56,12 @@ def bundle_bytes(
         members[GOLDEN] = json.dumps({"cases": list(golden)}, separators=(",", ":")).encode()
     if card is not None:
         members[CARD] = card.encode()
+    if features is not None:
+        members[FEATURES] = _compact_json(list(features))
+    if item_values is not None:
+        members[ITEM_VALUES] = _compact_json(item_values)
     manifest = {
-        "format": 2 if NUMBERS in members else 1,
+        "format": _format(members),
         "name": name,
         "scheme": scheme,
         "contract": contract.to_json(),
@@ -69,8 +77,19 @@ def bundle_bytes(
             MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False).encode(),
             **members,
         }.items():
-            archive.writestr(zipfile.ZipInfo(member, EPOCH), content, _compression(content), 9)
+            archive.writestr(zipfile.ZipInfo(member, EPOCH), content, zipfile.ZIP_DEFLATED, 9)
     return file.getvalue()
+
+
+def _format(members: Collection[str]) -> int:
+    """The oldest format version that knows all members."""
+    if FEATURES in members or ITEM_VALUES in members:
+        return 3
+    return 2 if NUMBERS in members else 1
+
+
+def _compact_json(content: Any) -> bytes:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
 
 
 def _items(items: Sequence[str], contract: Retrieval | Ranking) -> dict[str, bytes]:
@@ -80,11 +99,6 @@ def _items(items: Sequence[str], contract: Retrieval | Ranking) -> dict[str, byt
     if isinstance(contract, Retrieval) and len(items) == contract.items and (numbers := pack_numbers(items)):
         return {NUMBERS: numbers}
     return {ITEMS: _lines(items)}
-
-
-def _compression(content: bytes) -> int:
-    """The method of ZIP that makes the content smaller: texts of some length, such as titles, gain a fifth by bzip2."""
-    return zipfile.ZIP_BZIP2 if len(bz2.compress(content)) < len(zlib.compress(content, 9)) else zipfile.ZIP_DEFLATED
 
 
 def _lines(texts: Sequence[str]) -> bytes:
@@ -114,4 +128,6 @@ def with_facts(path: Path, facts: dict[str, Any], card: str | None = None) -> by
         bundle.golden() or None,
         bundle.card() if card is None else card,
         {**kept, **facts},
+        bundle.ranking_features() or None,
+        bundle.item_values() or None,
     )

@@ -2,10 +2,12 @@
 
 Layout::
 
-    [flatbuffer][zip: edgerec.json, items.txt or items.bin, titles.txt?, golden.json?, MODEL_CARD.md?]
+    [flatbuffer][zip: edgerec.json, items.txt or items.bin, titles.txt?, golden.json?, MODEL_CARD.md?,
+                      features.json?, item_values.json?]
 
 ``edgerec.json`` holds the contract and the sha256 of the flatbuffer and of every other member. A ranking bundle may
-lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers.
+lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers. ``features.json`` and
+``item_values.json`` (from format version 3 on) describe what a ranking model reads beside the items.
 """
 
 import codecs
@@ -25,14 +27,16 @@ from device_runner.lines import unescape_line
 from device_runner.numbers import unpack_numbers
 from device_runner.user_features import UserFeature, rows_of
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "edgerec.json"
 ITEMS = "items.txt"
 NUMBERS = "items.bin"
 TITLES = "titles.txt"
 GOLDEN = "golden.json"
 CARD = "MODEL_CARD.md"
-MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD})
+FEATURES = "features.json"
+ITEM_VALUES = "item_values.json"
+MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD, FEATURES, ITEM_VALUES})
 # Far above any real catalogue (10 M ids of 20 bytes); stops a zip bomb before it is unpacked.
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 # Read at once where the whole would only take memory.
@@ -141,6 +145,29 @@ class Bundle:
         if not isinstance(cases, list) or not all(_is_golden_case(case, last) for case in cases):
             raise BundleError(f"{self.path}: {GOLDEN} has a malformed case")
         return cases
+
+    def ranking_features(self) -> list[dict[str, Any]]:
+        """What a ranking model reads (``features.json``), an entry for each input but ``item``; empty without any.
+
+        Raises:
+            BundleError: it is not JSON.
+        """
+        return list(self._json(FEATURES, []))
+
+    def item_values(self) -> dict[str, list[Any]]:
+        """The values of each item feature of a ranking model by row, from row 1 on; empty without any.
+
+        Raises:
+            BundleError: it is not JSON.
+        """
+        return dict(self._json(ITEM_VALUES, {}))
+
+    def _json(self, name: str, absent: Any) -> Any:
+        _, members = _read_members(self.path)
+        try:
+            return json.loads(members[name]) if name in members else absent
+        except (ValueError, RecursionError):
+            raise BundleError(f"{self.path}: {name} is not JSON") from None
 
     def card(self) -> str | None:
         """The model card (Markdown), if the bundle has one.
