@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from edgerec.artifact import fingerprint, new_folder, stamp_of
 from edgerec.progress import Progress
-from edgerec.recipe import Recipe
+from edgerec.recipe import RankingRecipe, Recipe
 
 # Seconds to wait for another process before the user is told.
 PATIENCE = 1.0
@@ -29,7 +29,7 @@ class Workspace:
         force: whether the folder may be reused for another data set.
     """
 
-    recipe: Recipe
+    recipe: Recipe | RankingRecipe
     folder: Path
     progress: Progress
     force: bool = False
@@ -66,6 +66,14 @@ class Stage(ABC):
 
     @property
     def recipe(self) -> Recipe:
+        """The recipe of a retrieval run."""
+        assert isinstance(self.workspace.recipe, Recipe)
+        return self.workspace.recipe
+
+    @property
+    def ranking_recipe(self) -> RankingRecipe:
+        """The recipe of a ranking run."""
+        assert isinstance(self.workspace.recipe, RankingRecipe)
         return self.workspace.recipe
 
     @abstractmethod
