@@ -4,17 +4,19 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from device_runner.bundle import (
+    ATTRIBUTES,
     CARD,
     FEATURES,
     GOLDEN,
     ITEM_VALUES,
     ITEMS,
     MANIFEST,
+    NEWEST_MEMBERS,
     NUMBERS,
     TITLES,
     Bundle,
@@ -37,6 +39,7 @@ def bundle_bytes(
     golden: Sequence[dict[str, Any]] | None = None,
     card: str | None = None,
     facts: dict[str, Any] | None = None,
+    attributes: dict[str, Any] | None = None,
     features: Sequence[dict[str, Any]] | None = None,
     item_values: dict[str, Any] | None = None,
 ) -> bytes:
@@ -46,22 +49,23 @@ def bundle_bytes(
         items: raw ids of rows 1..N; likewise ``titles``. A ranking bundle may have none.
         golden: cases ``{"history": rows, "exclude": rows, "ids": rows, "scores": floats}``.
         facts: further entries of the manifest (dataset, quality, runtimes).
-        features: what a ranking model reads beside the items, an entry for each input.
-        item_values: the values of its item features by name, from row 1 on.
+        attributes: attributes of the items by name, ``{"values": [text, …], "rows": [[place, …], …]}`` each.
+        features: the features of a ranking model, in the order of its inputs.
+        item_values: the values of item features by name, one for each item.
     """
     members = _items(items, contract)
     if titles is not None:
         members[TITLES] = _lines(titles)
     if golden is not None:
         members[GOLDEN] = json.dumps({"cases": list(golden)}, separators=(",", ":")).encode()
+    for member, document in ((ATTRIBUTES, attributes), (FEATURES, features), (ITEM_VALUES, item_values)):
+        if document:
+            text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+            members[member] = text.encode("utf-8")
     if card is not None:
         members[CARD] = card.encode()
-    if features is not None:
-        members[FEATURES] = _compact_json(list(features))
-    if item_values is not None:
-        members[ITEM_VALUES] = _compact_json(item_values)
     manifest = {
-        "format": _format(members),
+        "format": 3 if members.keys() & NEWEST_MEMBERS else 2 if NUMBERS in members else 1,
         "name": name,
         "scheme": scheme,
         "contract": contract.to_json(),
@@ -79,17 +83,6 @@ def bundle_bytes(
         }.items():
             archive.writestr(zipfile.ZipInfo(member, EPOCH), content, zipfile.ZIP_DEFLATED, 9)
     return file.getvalue()
-
-
-def _format(members: Collection[str]) -> int:
-    """The oldest format version that knows all members."""
-    if FEATURES in members or ITEM_VALUES in members:
-        return 3
-    return 2 if NUMBERS in members else 1
-
-
-def _compact_json(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
 
 
 def _items(items: Sequence[str], contract: Retrieval | Ranking) -> dict[str, bytes]:
@@ -115,11 +108,10 @@ def with_facts(path: Path, facts: dict[str, Any], card: str | None = None) -> by
         BundleError: the file at ``path`` is not a sound bundle.
     """
     bundle = Bundle.read(path)
-    flatbuffer = path.read_bytes()[: bundle.manifest["flatbuffer_bytes"]]
     fixed = {"format", "name", "scheme", "contract", "flatbuffer_bytes", "flatbuffer_sha256", "members"}
     kept = {key: value for key, value in bundle.manifest.items() if key not in fixed}
     return bundle_bytes(
-        flatbuffer,
+        bundle.model,
         bundle.name,
         bundle.scheme,
         bundle.contract,
@@ -128,6 +120,7 @@ def with_facts(path: Path, facts: dict[str, Any], card: str | None = None) -> by
         bundle.golden() or None,
         bundle.card() if card is None else card,
         {**kept, **facts},
-        bundle.ranking_features() or None,
-        bundle.item_values() or None,
+        {name: attribute.to_json() for name, attribute in bundle.attributes.items()} or None,
+        bundle.features or None,
+        dict(bundle.item_values) or None,
     )

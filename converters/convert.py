@@ -1,7 +1,7 @@
 """From a flatbuffer to a verified bundle."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from converters.schemes import SCHEMES
 from converters.servable import Servable
 from converters.verify import Verification, verify
 from device_runner import EdgeRecError, Recommender
+from device_runner.attributes import attributes_to_json
 from device_runner.contract import Outputs, Retrieval
 from device_runner.errors import plain_reason
 from device_runner.ranking import TOP
@@ -25,10 +26,13 @@ class ConversionError(EdgeRecError):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Raw ids, and titles if there are any, of rows 1..N."""
+    """Raw ids of rows 1..N, their titles if there are any, and by name the attributes that the bundle holds: the
+    different values of each item.
+    """
 
     items: Sequence[str]
     titles: Sequence[str] | None
+    attributes: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def bundle_flatbuffer(
         flatbuffer, name, scheme, contract, vocabulary.items, vocabulary.titles,
         golden_cases(draft, next(iter(passed)), contract),
         facts={**facts, "runtimes": {backend: v.facts(len(inputs)) for backend, v in passed.items()}},
+        attributes=attributes_to_json(vocabulary.attributes),
     )  # fmt: skip
     return Converted(content, expected, verified)
 

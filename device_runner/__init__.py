@@ -5,7 +5,8 @@ Needs numpy and one TFLite runtime (``ai-edge-litert`` or ``tflite-runtime``), n
 
 from device_runner.bundle import Bundle
 from device_runner.errors import BackendError, BundleError, EdgeRecError, HistoryError
-from device_runner.recommender import Recommendation, Recommendations, Recommender
+from device_runner.recommendations import Recommendation, Recommendations
+from device_runner.recommender import Recommender
 from device_runner.state import State
 from device_runner.version import __version__
 

@@ -1,16 +1,15 @@
 """TFLite runtimes behind one small interface: a file becomes a function for each of its signatures."""
 
-import copy
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from device_runner.bundle import Bundle
 from device_runner.errors import BackendError
 
 # name -> (module of the class Interpreter, distribution to install)
@@ -23,8 +22,10 @@ BACKENDS = {
 LARGE_FILE = 8 << 20
 
 
-class Signature(Protocol):
-    """A signature of a loaded model: a function of named arrays that returns named arrays."""
+class Runner(Protocol):
+    """A signature of a loaded model as both runtimes have it, ``SignatureRunner``: a function of named arrays that
+    returns named arrays.
+    """
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]: ...
 
@@ -33,6 +34,69 @@ class Signature(Protocol):
 
     def get_output_details(self) -> dict[str, dict[str, Any]]:
         """The same of each output."""
+
+
+class Signature:
+    """A signature of a loaded model, called with arrays of the shapes and dtypes that the file states.
+
+    Both runtimes' ``SignatureRunner`` resizes all inputs and plans the memory anew in every call, and copies every
+    output. As the shapes never change, once is enough: the same steps are done here through what the runner holds. A
+    runtime whose runner does not hold it is called by its public way.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._inputs: dict[str, int] = {}
+        self._outputs: dict[str, int] = {}
+        self._wrapper: Any = None
+        self._subgraph = 0
+        self._planned = False
+        try:
+            held: Any = runner
+            wrapper, self._subgraph = held._interpreter_wrapper, int(held._subgraph_index)
+            self._inputs, self._outputs = dict(held._inputs), dict(held._outputs)
+        except (AttributeError, TypeError, ValueError):
+            return
+        if all(hasattr(wrapper, step) for step in ("AllocateTensors", "SetTensor", "Invoke", "GetTensor")):
+            self._wrapper = wrapper
+
+    def run(self, inputs: Mapping[str, np.ndarray], leave_out: str = "") -> dict[str, np.ndarray]:
+        """The outputs by name, as arrays of the caller's own.
+
+        Args:
+            leave_out: an output that is not wanted; where the runtime allows it, it is not copied.
+
+        Raises:
+            RuntimeError, ValueError: the runtime refuses the inputs.
+        """
+        wrapper, subgraph = self._wrapper, self._subgraph
+        if wrapper is None:
+            return self._runner(**inputs)
+        if inputs.keys() != self._inputs.keys():
+            raise ValueError(f"the inputs are {', '.join(inputs)}, the model's are {', '.join(self._inputs)}")
+        if not self._planned:
+            wrapper.AllocateTensors(subgraph)
+            self._planned = True
+        for name, place in self._inputs.items():
+            wrapper.SetTensor(place, inputs[name], subgraph)
+        wrapper.Invoke(subgraph)
+        return {name: wrapper.GetTensor(place, subgraph) for name, place in self._outputs.items() if name != leave_out}
+
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each input, by its name."""
+        return _shapes(self._runner.get_input_details())
+
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each output, by its name."""
+        return _shapes(self._runner.get_output_details())
+
+    def input_dtypes(self) -> dict[str, str]:
+        """The name of the dtype of each input, by its name."""
+        return {name: np.dtype(detail["dtype"]).name for name, detail in self._runner.get_input_details().items()}
+
+
+def _shapes(details: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(int(size) for size in detail["shape"]) for name, detail in details.items()}
 
 
 def available_backends() -> list[str]:
@@ -78,20 +142,23 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
     )
 
 
-def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]) -> dict[str, Signature]:
-    """Load the model in ``path`` and return its signatures by name. They share one interpreter: call one at a time.
+def load_signatures(bundle: Bundle, backend: str, threads: int, names: Sequence[str]) -> dict[str, Signature]:
+    """Load the model of a bundle and return its signatures by name. They share one interpreter: call one at a time, and
+    as long as the bundle lives, as the runtime reads its bytes.
 
     Raises:
+        BundleError: the model is not sound, so that a runtime might crash.
         BackendError: the runtime cannot be imported, or refuses the file.
     """
+    model = bundle.checked_model()
     module, distribution = BACKENDS[backend]
     try:
         runtime = importlib.import_module(module)
         resolvers = runtime.OpResolverType
-        large = path.stat().st_size > LARGE_FILE
+        large = len(model) > LARGE_FILE
         with NativeLogSilenced():
             interpreter = runtime.Interpreter(
-                model_path=str(path),
+                model_content=model,
                 num_threads=threads,
                 experimental_op_resolver_type=(
                     resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if large else resolvers.AUTO
@@ -108,20 +175,8 @@ def load_signatures(path: Path, backend: str, threads: int, names: Sequence[str]
         raise BackendError(f"{distribution} cannot be imported ({error}){hint}") from None
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BackendError(f"{backend} refuses {path.name}: {reason}") from None
-    return runners
-
-
-def without_output(signature: Signature, output: str) -> Signature:
-    """The same signature, which does not copy one of its outputs for the caller. (It may still be among the results:
-    the runtimes have no public way to leave it out.)
-    """
-    outputs = getattr(signature, "_outputs", None)
-    if outputs is None:
-        return signature
-    fewer = copy.copy(signature)
-    fewer._outputs = [(name, place) for name, place in outputs if name != output]  # type: ignore[attr-defined]
-    return fewer
+        raise BackendError(f"{backend} refuses {bundle.path.name}: {reason}") from None
+    return {name: Signature(runner) for name, runner in runners.items()}
 
 
 class NativeLogSilenced:

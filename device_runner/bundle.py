@@ -3,23 +3,26 @@
 Layout::
 
     [flatbuffer][zip: edgerec.json, items.txt or items.bin, titles.txt?, golden.json?, MODEL_CARD.md?,
-                      features.json?, item_values.json?]
+                      attributes.json?, features.json?, item_values.json?]
 
 ``edgerec.json`` holds the contract and the sha256 of the flatbuffer and of every other member. A ranking bundle may
-lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers. ``features.json`` and
-``item_values.json`` (from format version 3 on) describe what a ranking model reads beside the items.
+lack the items. ``items.bin`` (from format version 2 on) holds ids that are numbers. From version 3 on,
+``attributes.json`` says what a list can be kept diverse by, and ``features.json`` and ``item_values.json`` what a
+ranking model reads.
 """
 
 import codecs
 import hashlib
+import io
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from device_runner.attributes import Attribute, attributes_from_json
 from device_runner.compact import COMPACT_FROM, IndexedLines, IndexedTexts, Lines, Numbers
 from device_runner.contract import Ranking, Retrieval, contract_from_json
 from device_runner.errors import BundleError
@@ -34,9 +37,12 @@ NUMBERS = "items.bin"
 TITLES = "titles.txt"
 GOLDEN = "golden.json"
 CARD = "MODEL_CARD.md"
+ATTRIBUTES = "attributes.json"
 FEATURES = "features.json"
 ITEM_VALUES = "item_values.json"
-MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD, FEATURES, ITEM_VALUES})
+# Of format version 3.
+NEWEST_MEMBERS = frozenset({ATTRIBUTES, FEATURES, ITEM_VALUES})
+MEMBERS = frozenset({MANIFEST, ITEMS, NUMBERS, TITLES, GOLDEN, CARD}) | NEWEST_MEMBERS
 # Far above any real catalogue (10 M ids of 20 bytes); stops a zip bomb before it is unpacked.
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 # Read at once where the whole would only take memory.
@@ -46,6 +52,9 @@ TFLITE_IDENTIFIER = b"TFL3"
 
 
 KindOfContract = TypeVar("KindOfContract", bound=Retrieval | Ranking)
+Parsed = TypeVar("Parsed")
+# What messages call a bundle that was given as bytes.
+IN_MEMORY = Path("bundle in memory")
 
 
 @dataclass(frozen=True)
@@ -53,13 +62,17 @@ class Bundle:
     """A checked bundle.
 
     Attributes:
-        path: the file.
+        path: the file; for a bundle that was given as bytes, what messages call it.
         manifest: the parsed ``edgerec.json``.
         contract: the signatures with their sizes.
         items: raw item id by row; ``items[0]`` is ``""`` (padding), rows 1..N by descending popularity. A list, or for
             a large catalogue a sequence that makes the texts when they are asked for.
         titles: likewise title by row (``""`` where unknown), or empty when the bundle has none.
         user_features: features of the user that the model can read; their rows stand behind those of all items.
+        attributes: attributes of the items that a list can be kept diverse by, by name.
+        model: the flatbuffer, whose hash was checked.
+        features: the entries of ``features.json``; empty when the bundle has none.
+        item_values: the entries of ``item_values.json``: by name, one value for each item; likewise.
     """
 
     path: Path
@@ -68,6 +81,11 @@ class Bundle:
     items: Sequence[str]
     titles: Sequence[str]
     user_features: list[UserFeature]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    model: bytes = field(default=b"", repr=False)
+    features: Sequence[dict[str, Any]] = ()
+    item_values: Mapping[str, Sequence[Any]] = field(default_factory=dict, repr=False)
+    _texts: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -99,14 +117,14 @@ class Bundle:
         return name if isinstance(name, str) else None
 
     @classmethod
-    def read(cls, path: str | Path) -> "Bundle":
-        """Read and check ``path``.
+    def read(cls, source: str | Path | bytes) -> "Bundle":
+        """Read and check a file, or its content.
 
         Raises:
             BundleError: the file is absent, not a bundle, truncated, altered, or of a newer format.
         """
-        path = Path(path)
-        manifest, members = _read_members(path)
+        path = IN_MEMORY if isinstance(source, bytes) else Path(source)
+        manifest, model, members = _read_members(path, source if isinstance(source, bytes) else None)
         try:
             contract = contract_from_json(manifest.get("contract"))
         except ValueError as error:
@@ -115,7 +133,25 @@ class Bundle:
         titles = _lines(members, TITLES, Lines, path) if TITLES in members else []
         if isinstance(contract, Retrieval):
             _check_vocabulary(items, titles, contract, path)
-        return cls(path, manifest, contract, items, titles, _user_features(manifest, contract, path))
+        attributes = _parsed(members, ATTRIBUTES, lambda document: attributes_from_json(document, len(items) - 1), path)
+        user_features = _user_features(manifest, contract, path)
+        return cls(
+            path,
+            manifest,
+            contract,
+            items,
+            titles,
+            user_features,
+            attributes or {},
+            model,
+            _parsed(members, FEATURES, list, path) or (),
+            _parsed(members, ITEM_VALUES, dict, path) or {},
+            {name: members[name] for name in (GOLDEN, CARD) if name in members},
+        )
+
+    def checked_model(self) -> bytes:
+        """The flatbuffer that a runtime may load."""
+        return self.model
 
     def contract_of(self, kind: type[KindOfContract]) -> KindOfContract:
         """The contract, which must be of this kind.
@@ -134,11 +170,10 @@ class Bundle:
         Raises:
             BundleError: they are malformed.
         """
-        _, members = _read_members(self.path)
-        if GOLDEN not in members:
+        if GOLDEN not in self._texts:
             return []
         try:
-            cases = json.loads(members[GOLDEN])["cases"]
+            cases = json.loads(self._texts[GOLDEN])["cases"]
         except (ValueError, RecursionError, TypeError, KeyError):
             raise BundleError(f"{self.path}: {GOLDEN} has no list of cases") from None
         last = self.contract.items + rows_of(self.user_features) if isinstance(self.contract, Retrieval) else None
@@ -146,47 +181,23 @@ class Bundle:
             raise BundleError(f"{self.path}: {GOLDEN} has a malformed case")
         return cases
 
-    def ranking_features(self) -> list[dict[str, Any]]:
-        """What a ranking model reads (``features.json``), an entry for each input but ``item``; empty without any.
-
-        Raises:
-            BundleError: it is not JSON.
-        """
-        return list(self._json(FEATURES, []))
-
-    def item_values(self) -> dict[str, list[Any]]:
-        """The values of each item feature of a ranking model by row, from row 1 on; empty without any.
-
-        Raises:
-            BundleError: it is not JSON.
-        """
-        return dict(self._json(ITEM_VALUES, {}))
-
-    def _json(self, name: str, absent: Any) -> Any:
-        _, members = _read_members(self.path)
-        try:
-            return json.loads(members[name]) if name in members else absent
-        except (ValueError, RecursionError):
-            raise BundleError(f"{self.path}: {name} is not JSON") from None
-
     def card(self) -> str | None:
         """The model card (Markdown), if the bundle has one.
 
         Raises:
             BundleError: it is not UTF-8.
         """
-        _, members = _read_members(self.path)
         try:
-            return members[CARD].decode("utf-8") if CARD in members else None
+            return self._texts[CARD].decode("utf-8") if CARD in self._texts else None
         except UnicodeDecodeError:
             raise BundleError(f"{self.path}: {CARD} is not UTF-8") from None
 
 
-def _read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    if not path.is_file():
+def _read_members(path: Path, in_memory: bytes | None) -> tuple[dict[str, Any], bytes, dict[str, bytes]]:
+    if in_memory is None and not path.is_file():
         raise BundleError(f"{path}: {'a folder, not a bundle' if path.is_dir() else 'no such file'}")
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    size = path.stat().st_size if in_memory is None else len(in_memory)
+    with path.open("rb") if in_memory is None else io.BytesIO(in_memory) as file:
         head = file.read(8)
         if len(head) < 8 or head[4:8] != TFLITE_IDENTIFIER:
             raise BundleError(f"{path}: not a TFLite file")
@@ -206,13 +217,15 @@ def _read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             raise BundleError(f"{path}: has no {MANIFEST}, so it is not an edgerec bundle")
         manifest = _manifest(members.pop(MANIFEST), path)
         _check_flatbuffer(file, zip_start, manifest, path)
+        file.seek(0)
+        model = file.read(zip_start)
     hashes = manifest.get("members")
     if not isinstance(hashes, dict) or set(hashes) != set(members):
         raise BundleError(f"{path}: its members are not those that {MANIFEST} lists; convert the model again")
     for name, content in members.items():
         if hashlib.sha256(content).hexdigest() != hashes[name]:
             raise BundleError(f"{path}: {name} was altered (its sha256 is not the one in {MANIFEST})")
-    return manifest, members
+    return manifest, model, members
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
@@ -287,6 +300,16 @@ def _user_features(manifest: dict[str, Any], contract: Retrieval | Ranking, path
     if features and len(features) >= contract.max_history:
         raise BundleError(f"{path}: {len(features)} user features leave no place for a history")
     return features
+
+
+def _parsed(members: Mapping[str, bytes], name: str, parse: Callable[[Any], Parsed], path: Path) -> Parsed | None:
+    """What ``parse`` makes of a member that is JSON; ``None`` without the member."""
+    if name not in members:
+        return None
+    try:
+        return parse(json.loads(members[name]))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: {name} {error}; convert the model again") from None
 
 
 def _is_golden_case(case: object, last: int | None) -> bool:

@@ -1,19 +1,22 @@
 """What every kind of model needs to run: a checked bundle, loaded into a runtime."""
 
+import os
 import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 import numpy as np
 
-from device_runner.backends import Signature, choose_backend, load_signatures, without_output
+from device_runner.backends import Signature, choose_backend, load_signatures
 from device_runner.bundle import Bundle, KindOfContract
 from device_runner.errors import BundleError
 
 
 class LoadedBundle(Generic[KindOfContract]):
-    """A bundle's model in a runtime. Threads may share it: their calls wait for each other.
+    """A bundle's model in a runtime. Threads may share it: their calls wait for each other. A forked process may go on
+    using it (see ``_after_fork``).
 
     Attributes:
         bundle: the checked file.
@@ -22,21 +25,29 @@ class LoadedBundle(Generic[KindOfContract]):
     """
 
     def __init__(
-        self, bundle: Bundle, contract: KindOfContract, backend: str, signatures: Mapping[str, Signature]
+        self,
+        bundle: Bundle,
+        contract: KindOfContract,
+        backend: str,
+        threads: int,
     ) -> None:
         self.bundle = bundle
         self.contract = contract
         self.backend = backend
-        self._signatures = signatures
+        self._threads = threads
         self._lock = threading.Lock()
+        self._closed = False
+        self._signatures: Mapping[str, Signature] | None = self._load()
+        _loaded.add(self)
 
     @classmethod
     def load(
-        cls, path: str | Path, kind: type[KindOfContract], backend: str, threads: int
+        cls, source: str | Path | bytes, kind: type[KindOfContract], backend: str, threads: int
     ) -> "LoadedBundle[KindOfContract]":
         """Check the bundle and load its model; no inference yet.
 
         Args:
+            source: the file, or its content.
             kind: the contract that the bundle must have.
             backend: name of a runtime, or ``"auto"`` for the first installed one that the bundle was verified on.
             threads: threads of the interpreter.
@@ -45,10 +56,17 @@ class LoadedBundle(Generic[KindOfContract]):
             BundleError: the file is not a bundle of this kind, or is damaged.
             BackendError: no runtime is installed, or the runtime refuses the file.
         """
-        bundle = Bundle.read(path)
+        bundle = Bundle.read(source)
         contract = bundle.contract_of(kind)
-        backend = choose_backend(backend, bundle.runtimes)
-        return cls(bundle, contract, backend, load_signatures(bundle.path, backend, threads, contract.signatures))
+        return cls(bundle, contract, choose_backend(backend, bundle.runtimes), threads)
+
+    def _load(self) -> Mapping[str, Signature]:
+        return load_signatures(self.bundle, self.backend, self._threads, self.contract.signatures)
+
+    def close(self) -> None:
+        """Give the runtime's memory back, after the call that another thread may be in. Closing twice is allowed."""
+        with self._lock:
+            self._closed, self._signatures = True, None
 
     def check_inputs(self, signature: str, **expected: tuple[int, ...]) -> None:
         """Check that the model's signature has the inputs, by name, of the shapes that the manifest promises.
@@ -56,11 +74,22 @@ class LoadedBundle(Generic[KindOfContract]):
         Raises:
             BundleError: it has others.
         """
-        details = self._signatures[signature].get_input_details()
-        actual = {name: tuple(int(size) for size in detail["shape"]) for name, detail in details.items()}
+        actual = self._open()[signature].input_shapes()
         if actual != expected:
             raise BundleError(
                 f"{self.bundle.path}: the inputs of {signature} are {actual}, the manifest says {expected}"
+            )
+
+    def check_dtypes(self, signature: str, expected: Mapping[str, str]) -> None:
+        """Check that the model's signature has inputs of the dtypes that the manifest promises.
+
+        Raises:
+            BundleError: it has others.
+        """
+        actual = self._open()[signature].input_dtypes()
+        if actual != expected:
+            raise BundleError(
+                f"{self.bundle.path}: the dtypes of {signature} are {actual}, the manifest says {dict(expected)}"
             )
 
     def check_output(self, signature: str, output: str, expected: tuple[int, ...]) -> None:
@@ -69,23 +98,63 @@ class LoadedBundle(Generic[KindOfContract]):
         Raises:
             BundleError: it has not.
         """
-        detail = self._signatures[signature].get_output_details().get(output)
-        actual = tuple(int(size) for size in detail["shape"]) if detail else "absent"
+        actual = self._open()[signature].output_shapes().get(output, "absent")
         if actual != expected:
             raise BundleError(f"{self.bundle.path}: output {output} is {actual}, the manifest says {expected}")
 
-    def run(self, signature: str, leave_out: str = "", **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, signature: str, leave_out: str = "", /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs of a signature by name, as arrays of the caller's own.
 
         Args:
+            signature: its name.
             leave_out: an output that is not wanted; where the runtime allows it, it is not copied.
+            inputs: arrays of the shapes and dtypes of the model's inputs.
 
         Raises:
-            RuntimeError, ValueError: the runtime refuses the inputs.
+            RuntimeError, ValueError: the bundle is closed, or the runtime refuses the inputs.
+            BackendError: in a forked process, the model cannot be loaded again.
         """
-        called = self._signatures[signature]
-        if leave_out:
-            called = without_output(called, leave_out)
         # The interpreter has one set of buffers. The runtime copies the outputs from them, so inside the lock.
         with self._lock:
-            return called(**inputs)
+            signatures = self._signatures
+            return (self._open() if signatures is None else signatures)[signature].run(inputs, leave_out)
+
+    def _open(self) -> Mapping[str, Signature]:
+        """The signatures; in a forked process, the model may have to be loaded for them."""
+        if self._signatures is None:
+            if self._closed:
+                raise RuntimeError(f"{self.bundle.path}: the bundle was closed; load it again")
+            self._signatures = self._load()
+        return self._signatures
+
+    def _after_fork(self) -> None:
+        """Make a forked process independent of the threads that its parent had.
+
+        A lock that one of them held would never be released, and its call was cut off in the middle. The threads of
+        the interpreter itself do not exist here, so that it would wait for them, also when it is deleted. In both cases
+        the model is loaded again by the next call, and the interpreter is left as it is.
+        """
+        if self._signatures is not None and (self._lock.locked() or self._threads > 1):
+            _keep_forever(self._signatures)
+            self._signatures = None
+        self._lock = threading.Lock()
+
+
+def _keep_forever(thing: Any) -> None:
+    """Keep Python from ever deleting it, also at the end of the process."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+# Those of this process that are in use.
+_loaded: "weakref.WeakSet[LoadedBundle[Any]]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for loaded in _loaded:
+        loaded._after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork either
+    os.register_at_fork(after_in_child=_after_fork)

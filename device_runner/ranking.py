@@ -34,6 +34,21 @@ def top_rows(scores: np.ndarray, k: int) -> np.ndarray:
     return np.where(np.isneginf(np.take_along_axis(scores, head, 1)), 0, head).astype(np.int32)
 
 
+def best_rows(scores: np.ndarray, k: int) -> np.ndarray:
+    """The k best rows of one line of ``scores`` float32 [m], like :func:`top_rows` but without those of -inf: int32
+    [≤ k].
+    """
+    keys = -scores
+    rows = np.arange(len(keys))
+    if 4 * k < len(keys):
+        # argpartition picks any of those that tie with the k-th: all of them are candidates.
+        bound = np.partition(keys, k - 1)[k - 1]
+        if not np.isnan(bound):
+            rows = np.flatnonzero(keys <= bound)
+    rows = rows[np.argsort(keys[rows], kind="stable")[:k]]
+    return rows[scores[rows] > -np.inf].astype(np.int32)
+
+
 def top_unseen(scores: np.ndarray, histories: Iterable[Sequence[int] | np.ndarray], k: int = TOP) -> np.ndarray:
     """The k best rows of each line of ``scores`` float32 [n, N + 1] without padding and the history: int32 [n, k],
     0 where the catalogue has fewer. Rows of user features in a history have no score and are passed over.

@@ -1,8 +1,9 @@
 """Recommendations from a bundle and a history of raw item ids."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,57 +13,28 @@ from device_runner.contract import Retrieval
 from device_runner.errors import BundleError
 from device_runner.explain import Links, reasons
 from device_runner.loaded import LoadedBundle
-from device_runner.ranking import exclude as exclude_rows
-from device_runner.ranking import top_rows
+from device_runner.recommendations import Recommendation, Recommendations
+from device_runner.selection import NO_ROWS, Selection, caps_of
 from device_runner.state import State
+from device_runner.typical import typical_scores
 from device_runner.user_features import rows_of, user_rows
 from device_runner.vocabulary import Vocabulary
 
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One recommended item.
-
-    Attributes:
-        item: its raw id.
-        score: higher is better; comparable within one call.
-        title: ``""`` where the bundle has none.
-        because: raw id of the event of the history that contributed most to it; ``None`` unless it was asked for
-            (``recommend(…, explain=True)``) and there is one.
-    """
-
-    item: str
-    score: float
-    title: str
-    because: str | None = None
-
-
-# Excluded rows and the name of an output that is not wanted, or "" -> the outputs of a signature.
-Run = Callable[[Sequence[int], str], dict[str, np.ndarray]]
+# Excluded rows int32 [n] and the name of an output that is not wanted, or "" -> the outputs of a signature.
+Run = Callable[[np.ndarray, str], dict[str, np.ndarray]]
 # Rows and scores of the recommended items, [n] each -> the row of the reason for each, 0 for none.
 Explain = Callable[[np.ndarray, np.ndarray], Sequence[int]]
 
 
-class Recommendations(list[Recommendation]):
-    """The list that ``recommend`` returns, best first.
-
-    Attributes:
-        unknown: how many events of the history are not in the catalogue and were skipped.
-        source: ``"model"``, or ``"popularity"`` without any known event or user feature.
-    """
-
-    def __init__(self, items: Iterable[Recommendation], unknown: int, source: str) -> None:
-        super().__init__(items)
-        self.unknown = unknown
-        self.source = source
-
-
 class Recommender:
-    """A loaded retrieval bundle. Several threads may share it; their calls to the model wait for each other.
+    """A loaded retrieval bundle. Several threads may share it; their calls to the model wait for each other. A process
+    that was forked from this one may go on using it.
 
     >>> recommender = Recommender.load("model.tflite")          # doctest: +SKIP
     >>> recommender.recommend(["1029743", "995242"], k=3)       # doctest: +SKIP
     [Recommendation(item='1106523', score=4.1, title='...', because=None), ...]
+
+    ``with Recommender.load(…) as recommender:`` gives the runtime's memory back at the end, as ``close()`` does.
 
     "Rows" are row numbers of the item table: 1..N for the items by descending popularity, the values of user features
     behind them, and 0 for padding.
@@ -75,6 +47,7 @@ class Recommender:
         self.contract = loaded.contract
         self._loaded = loaded
         self._vocabulary = Vocabulary(loaded.bundle.items)
+        self._typical: np.ndarray | None = None
 
     @property
     def bundle(self) -> Bundle:
@@ -86,11 +59,11 @@ class Recommender:
         return self._loaded.backend
 
     @classmethod
-    def load(cls, path: str | Path, backend: str = "auto", threads: int = 1) -> "Recommender":
+    def load(cls, source: str | Path | bytes, backend: str = "auto", threads: int = 1) -> "Recommender":
         """Check the bundle, load its model, and run it once to see that it fits its vocabulary.
 
         Args:
-            path: the ``.tflite`` bundle.
+            source: the ``.tflite`` bundle, or its content.
             backend: ``"litert"``, ``"tflite-runtime"``, or ``"auto"`` for the first installed one that the
                 bundle was verified on.
             threads: threads of the interpreter; one is fastest at usual catalogue sizes.
@@ -99,10 +72,22 @@ class Recommender:
             BundleError: the file is not a retrieval bundle, is damaged, or does not fit its own vocabulary.
             BackendError: no runtime is installed, or the runtime refuses the file.
         """
-        recommender = cls(LoadedBundle.load(path, Retrieval, backend, threads))
+        recommender = cls(LoadedBundle.load(source, Retrieval, backend, threads))
         recommender._check_inputs()
         recommender._check_outputs()
         return recommender
+
+    def close(self) -> None:
+        """Give the runtime's memory back, after the calls of other threads have ended. Any later call of the model
+        raises ``RuntimeError``.
+        """
+        self._loaded.close()
+
+    def __enter__(self) -> "Recommender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def recommend(
         self,
@@ -112,6 +97,8 @@ class Recommender:
         exclude_history: bool | None = None,
         user: Mapping[str, object] | None = None,
         explain: bool = False,
+        allow: Iterable[str] | None = None,
+        at_most: Mapping[str, int] | None = None,
     ) -> Recommendations:
         """The ``k`` best items after ``history``.
 
@@ -119,7 +106,7 @@ class Recommender:
             history: raw item ids, oldest first. The model reads the last known ones, up to ``max_history`` together
                 with the known values of ``user``; ids that are not in the catalogue are skipped and counted.
             k: how many items; the list is shorter only when fewer remain.
-            exclude: raw ids never to return.
+            exclude: raw ids never to return, as many as you like.
             exclude_history: never return an item of the history. By default as the model was measured: true, unless
                 its data set keeps repeated interactions.
             user: values of the model's user features (``bundle.user_features``) by name, such as
@@ -127,22 +114,93 @@ class Recommender:
             explain: also say which event contributed most to each item (``because``): the one with the largest
                 transition to it, or else the one without which its score falls most, among the newest 20 events. This
                 takes up to 21 more calls of the model.
+            allow: the only raw ids to return, as many as you like; ids that are not in the catalogue are ignored.
+                ``exclude`` and ``exclude_history`` apply to them too.
+            at_most: how many items of the list may share a value of an attribute of the items
+                (``bundle.attributes``), such as ``{"category": 3}``. Items that would exceed it are left out and the
+                list goes on with the next best ones of the whole catalogue. An item with several values counts for each
+                of them; one whose value is unknown is not limited.
 
         Returns:
             The items, best first. Without any known event or user feature, the most popular items, with score 0.
 
         Raises:
-            TypeError: ``history`` or ``exclude`` is one string, or holds an id that is not a string.
-            ValueError: ``k`` is below 1, or ``user`` names a feature that the model does not have.
+            TypeError: ``history``, ``exclude`` or ``allow`` is one string, or holds an id that is not a string.
+            ValueError: ``k`` is below 1, ``user`` names a feature that the model does not have, or ``at_most`` an
+                attribute that the items do not have.
+            RuntimeError: the recommender was closed.
         """
-        rows = self._vocabulary.rows(history, "history")
-        banned = set(self._vocabulary.rows(() if exclude is None else exclude, "exclude"))
-        if self.bundle.exclude_history if exclude_history is None else exclude_history:
-            banned.update(rows)
+        rows = self._vocabulary.array(history, "history")
+        seen = self.bundle.exclude_history if exclude_history is None else exclude_history
+        selection = self._selection(exclude, allow, at_most, rows if seen else NO_ROWS)
         unknown = len(history) - len(rows)
-        given = self.input_rows(rows, user)
-        run = self._after(given) if given else None
-        return self._listed(run, banned, k, unknown, self._reasons_of(given) if explain else None)
+        known = self._user_rows(user)
+        run = self._after(self._history(rows, known)) if known or len(rows) else None
+        return self._listed(run, selection, k, unknown, self._reasons_of(rows, known) if explain else None)
+
+    def score(
+        self, history: Sequence[str], candidates: Iterable[str], user: Mapping[str, object] | None = None
+    ) -> list[float]:
+        """The scores of given items after ``history``, in their order, as ``recommend`` would give them.
+
+        Args:
+            history, user: as in ``recommend``.
+            candidates: raw item ids, as many as you like; one may be there more than once.
+
+        Returns:
+            A score for each candidate, NaN for one that is not in the catalogue. Without any known event or user
+            feature, 0 for each known candidate.
+
+        Raises:
+            TypeError: ``history`` or ``candidates`` is one string, or holds an id that is not a string.
+            ValueError: ``user`` names a feature that the model does not have.
+            RuntimeError: the recommender was closed.
+        """
+        rows, known = self._vocabulary.array(history, "history"), self._user_rows(user)
+        wanted = np.array(self._vocabulary.rows_or_none(candidates, "candidates"), np.int32)
+        scores = np.zeros(len(self.bundle.items), np.float32)
+        if known or len(rows):
+            scores = self._after(self._history(rows, known))(NO_ROWS, "")["item_scores"][0]
+        found: list[float] = np.where(wanted > 0, scores[wanted], np.nan).tolist()
+        return found
+
+    def similar(
+        self,
+        item: str,
+        k: int = 10,
+        exclude: Iterable[str] | None = None,
+        allow: Iterable[str] | None = None,
+        at_most: Mapping[str, int] | None = None,
+    ) -> Recommendations:
+        """The ``k`` items nearest to ``item`` in the eyes of the model: those that it expects after a history of this
+        item alone so much more than after an average item. ``item`` itself is left out.
+
+        The score is that of ``recommend([item])`` less the mean score after each of 64 items that are spread over the
+        catalogue; without that, what is popular would be similar to everything. So the network, the transitions and the
+        prior all have their say, which they would not if rows of the item table were compared, and no quantized table
+        has to be read. It is what a shop shows as "goes with this": items that are used together, not substitutes.
+
+        The first call runs the model 65 times, later ones once.
+
+        Args:
+            item: a raw id.
+            k, exclude, allow, at_most: as in ``recommend``.
+
+        Raises:
+            TypeError: an id is not a string.
+            ValueError: ``item`` is not in the catalogue; and as in ``recommend``.
+            RuntimeError: the recommender was closed.
+        """
+        rows = self._vocabulary.array((item,), "item")
+        if not len(rows):
+            raise ValueError(f"{item!r} is not in the catalogue, so the model knows nothing like it")
+        selection = self._selection(exclude, allow, at_most, rows)
+        _check_k(k)
+        if self._typical is None:
+            self._typical = typical_scores(self.item_scores, self.contract.items)
+        scores = self.item_scores(rows.tolist()) - self._typical
+        ids = selection.best(scores, k)
+        return Recommendations(self._entries(ids, scores[ids]), 0, "model")
 
     def new_state(self, user: Mapping[str, object] | None = None) -> State:
         """The state before any event, for ``advance`` and ``recommend_from_state``.
@@ -183,20 +241,31 @@ class Recommender:
             recent = np.append(recent, np.int32(row))[-self.contract.recent :]
         return State(out["state"], state.fingerprint, recent)
 
-    def recommend_from_state(self, state: State, k: int = 10, exclude: Iterable[str] | None = None) -> Recommendations:
+    def recommend_from_state(
+        self,
+        state: State,
+        k: int = 10,
+        exclude: Iterable[str] | None = None,
+        allow: Iterable[str] | None = None,
+        at_most: Mapping[str, int] | None = None,
+    ) -> Recommendations:
         """The ``k`` best items after a stored state; the most popular items after an empty one.
 
         Args:
             exclude: raw ids never to return. The state cannot name the items of the history: pass them here unless
                 they may be recommended again.
+            allow, at_most: as in ``recommend``.
 
         Raises:
-            TypeError: ``exclude`` is one string or holds an id that is not a string, or ``state`` is not a ``State``.
-            ValueError: ``k`` is below 1, or the state belongs to another bundle.
+            TypeError: ``exclude`` or ``allow`` is one string or holds an id that is not a string, or ``state`` is not a
+                ``State``.
+            ValueError: ``k`` is below 1, the state belongs to another bundle, or ``at_most`` names an attribute that
+                the items do not have.
+            RuntimeError: the recommender was closed.
         """
         self._check_state(state)
-        banned = set(self._vocabulary.rows(() if exclude is None else exclude, "exclude"))
-        return self._listed(None if state.empty else self._after_state(state), banned, k, 0)
+        selection = self._selection(exclude, allow, at_most, NO_ROWS)
+        return self._listed(None if state.empty else self._after_state(state), selection, k, 0)
 
     def rows(self, items: Iterable[str]) -> list[int]:
         """Rows of the known ids, in order.
@@ -212,7 +281,7 @@ class Recommender:
         Raises:
             ValueError: ``user`` names a feature that the model does not have.
         """
-        known = user_rows(self.bundle.user_features, user or {})
+        known = self._user_rows(user)
         room = self.contract.max_history - len(known)
         return [*known, *history[-room:]]
 
@@ -223,11 +292,13 @@ class Recommender:
         Neither ``k`` nor ``exclude`` is limited by the sizes that were fixed at conversion: where they exceed them,
         the same order is taken from ``item_scores`` instead of the graph's own list.
         """
-        return self._best(self._after(history), exclude, k)
+        banned = [row for row in set(exclude) if row <= self.contract.items]  # user features are never recommended
+        selection = Selection(np.array(banned, np.int32))
+        return self._best(self._after(_left_padded(history, self.contract.max_history)), selection, k)
 
     def item_scores(self, history: Sequence[int]) -> np.ndarray:
         """Scores of all rows before exclusion, float32 [N + 1]; row 0 is padding, its score means nothing."""
-        return self._after(history)((), "")["item_scores"][0]
+        return self._after(_left_padded(history, self.contract.max_history))(NO_ROWS, "")["item_scores"][0]
 
     def state_scores(self, state: State) -> np.ndarray:
         """Like ``item_scores``, after a stored state.
@@ -236,7 +307,7 @@ class Recommender:
             ValueError: the state belongs to another bundle.
         """
         self._check_state(state)
-        return self._after_state(state)((), "")["item_scores"][0]
+        return self._after_state(state)(NO_ROWS, "")["item_scores"][0]
 
     def inputs(self, history: Sequence[int], exclude: Sequence[int] = ()) -> dict[str, np.ndarray]:
         """Inputs of the signature ``recommend``: ``history`` int32 [1, max_history], the last rows left-padded with 0,
@@ -248,22 +319,58 @@ class Recommender:
         """Outputs of the signature ``recommend`` for ready ``inputs``: ``ids``, ``scores`` and ``item_scores``."""
         return self._loaded.run("recommend", "", **inputs)
 
-    def _best(self, run: Run, exclude: Iterable[int], k: int) -> tuple[np.ndarray, np.ndarray]:
-        contract = self.contract
-        banned = sorted(row for row in set(exclude) if row <= contract.items)  # user features are never recommended
-        if k <= contract.top_k and len(banned) <= contract.max_exclude:
-            out = run(banned, "item_scores")
-            ids, scores = out["ids"][0, :k], out["scores"][0, :k]
-            kept = ids > 0
-            return ids[kept], scores[kept]
-        all_scores = run((), "")["item_scores"]
-        exclude_rows(all_scores, [banned])
-        ids = top_rows(all_scores, k)[0]
-        ids = ids[ids > 0]
-        return ids, all_scores[0, ids]
+    def _selection(
+        self,
+        exclude: Iterable[str] | None,
+        allow: Iterable[str] | None,
+        at_most: Mapping[str, int] | None,
+        seen: np.ndarray,
+    ) -> Selection:
+        """What the caller's rules permit, without the rows ``seen`` either."""
+        banned = seen
+        if exclude is not None:
+            own = self._vocabulary.array(exclude, "exclude")
+            banned = np.concatenate([seen, own]) if len(seen) else own
+        if len(banned) > self.contract.max_exclude:
+            banned = np.unique(banned)
+        allowed = None if allow is None else self._vocabulary.array(allow, "allow")
+        return Selection(banned, allowed, caps_of(at_most, self.bundle.attributes) if at_most is not None else ())
 
-    def _after(self, history: Sequence[int]) -> Run:
-        return lambda exclude, unwanted: self._loaded.run("recommend", unwanted, **self.inputs(history, exclude))
+    def _best(self, run: Run, selection: Selection, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows int32 [≤ k] and scores float32 [≤ k] of the best items of a selection."""
+        contract = self.contract
+        if selection.allowed is None and k <= contract.top_k and len(selection.banned) <= contract.max_exclude:
+            out = run(selection.banned, "item_scores")
+            ids, scores = out["ids"][0], out["scores"][0]
+            if not selection.caps:
+                ids, scores = ids[:k], scores[:k]
+            if not ids[-1]:  # fewer items remain
+                kept = ids > 0
+                ids, scores = ids[kept], scores[kept]
+            if not selection.caps:
+                return ids, scores
+            places = selection.within_caps(ids.tolist(), k)
+            if len(places) == k or len(ids) < contract.top_k:
+                return ids[places], scores[places]
+        all_scores = run(NO_ROWS, "")["item_scores"][0]
+        ids = selection.best(all_scores, k)
+        return ids, all_scores[ids]
+
+    def _user_rows(self, user: Mapping[str, object] | None) -> list[int]:
+        return user_rows(self.bundle.user_features, user) if user else []
+
+    def _history(self, rows: np.ndarray, known: Sequence[int]) -> np.ndarray:
+        """The input ``history`` for the rows of a history int32 [n] and of what is known of the user."""
+        length = self.contract.max_history
+        if not known:
+            return _left_padded(rows, length)
+        return _left_padded([*known, *rows[-(length - len(known)) :].tolist()], length)
+
+    def _after(self, history: np.ndarray) -> Run:
+        """The model after a ready input ``history``."""
+        return lambda exclude, unwanted: self._loaded.run(
+            "recommend", unwanted, history=history, exclude=self._excluded(exclude)
+        )
 
     def _after_state(self, state: State) -> Run:
         given = {"state": state.values}
@@ -277,30 +384,46 @@ class Recommender:
         """Outputs of the signature ``links`` for a history of rows."""
         return self._loaded.run("links", history=_left_padded(history, self.contract.max_history))
 
-    def _reasons_of(self, read: Sequence[int]) -> Explain:
+    def _reasons_of(self, rows: np.ndarray, known: Sequence[int]) -> Explain:
+        read = [*known, *rows[-(self.contract.max_history - len(known)) :].tolist()]
         links = partial(self._links, read) if self.contract.neighbours else None
         return lambda ids, scores: reasons(ids, scores, read, self.contract.items, links, self.item_scores)
 
-    def _excluded(self, rows: Sequence[int]) -> np.ndarray:
+    def _excluded(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
         padded = np.zeros((1, self.contract.max_exclude), np.int32)
         padded[0, : len(rows)] = rows
         return padded
 
     def _listed(
-        self, run: Run | None, banned: set[int], k: int, unknown: int, explain: Explain | None = None
+        self, run: Run | None, selection: Selection, k: int, unknown: int, explain: Explain | None = None
     ) -> Recommendations:
         """The best items by ``run``, or the most popular ones, which need no explanation, if it is ``None``."""
-        if k < 1:
-            raise ValueError(f"k is {k}; ask for at least one item")
+        _check_k(k)
+        items, titles = self.bundle.items, self.bundle.titles
         if run is None:
-            return Recommendations(self._popular(k, banned), unknown, "popularity")
-        ids, scores = self._best(run, banned, k)
-        because = explain(ids, scores) if explain else [0] * len(ids)
-        found = (
-            self._recommendation(int(row), float(score), why)
-            for row, score, why in zip(ids, scores, because, strict=True)
-        )
+            rows = self._popular(selection, k)
+            popular = (Recommendation(items[row], 0.0, titles[row] if titles else "") for row in rows)
+            return Recommendations(popular, unknown, "popularity")
+        ids, scores = self._best(run, selection, k)
+        found = self._entries(ids, scores)
+        if explain:
+            because = [items[row] if row else None for row in explain(ids, scores)]
+            found = [replace(entry, because=why) for entry, why in zip(found, because, strict=True)]
         return Recommendations(found, unknown, "model")
+
+    def _entries(self, ids: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
+        items, titles = self.bundle.items, self.bundle.titles
+        return [
+            Recommendation(items[row], score, titles[row] if titles else "")
+            for row, score in zip(ids.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def _popular(self, selection: Selection, k: int) -> list[int]:
+        """Rows of the most popular items of a selection, which are the lowest."""
+        banned = set(selection.banned.tolist())
+        rows = range(1, len(self.bundle.items)) if selection.allowed is None else np.unique(selection.allowed).tolist()
+        permitted = list(islice((row for row in rows if row not in banned), None if selection.caps else k))
+        return [permitted[place] for place in selection.within_caps(permitted, k)]
 
     def _state_size(self) -> int:
         if not self.contract.state:
@@ -321,14 +444,6 @@ class Recommender:
                 f"the state has the recent row {state.recent.max()}, the items end at {self.contract.items}"
             )
 
-    def _popular(self, k: int, banned: set[int]) -> Iterable[Recommendation]:
-        rows = (row for row in range(1, len(self.bundle.items)) if row not in banned)
-        return (self._recommendation(row, 0.0) for row, _ in zip(rows, range(k), strict=False))
-
-    def _recommendation(self, row: int, score: float, because: int = 0) -> Recommendation:
-        items, titles = self.bundle.items, self.bundle.titles
-        return Recommendation(items[row], score, titles[row] if titles else "", items[because] if because else None)
-
     def _check_inputs(self) -> None:
         history, exclude = (1, self.contract.max_history), (1, self.contract.max_exclude)
         self._loaded.check_inputs("recommend", history=history, exclude=exclude)
@@ -345,7 +460,7 @@ class Recommender:
         contract, path = self.contract, self.bundle.path
         last = contract.items + rows_of(self.bundle.user_features)
         try:
-            out = self._after([last])((), "item_scores")
+            out = self._after(_left_padded([last], contract.max_history))(NO_ROWS, "item_scores")
             links = self._links([last]) if contract.neighbours else None
         except (RuntimeError, ValueError) as error:
             raise BundleError(f"{path}: the model fails on row {last}, its last ({error})") from None
@@ -364,6 +479,11 @@ class Recommender:
             if name not in outputs or outputs[name].shape != shape:
                 actual = outputs[name].shape if name in outputs else "absent"
                 raise BundleError(f"{self.bundle.path}: output {name} is {actual}, the manifest says {shape}")
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ValueError(f"k is {k}; ask for at least one item")
 
 
 def _left_padded(rows: Sequence[int] | np.ndarray, length: int) -> np.ndarray:

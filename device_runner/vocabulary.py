@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from device_runner.compact import IndexedTexts
 
 
@@ -38,6 +40,29 @@ class Vocabulary:
         except TypeError:  # from _refuse, or because it cannot be hashed
             strange = next(one for one in ids if not isinstance(one, str))
             raise TypeError(f"{argument} has {strange!r}, but item ids are strings") from None
+
+    def array(self, ids: Iterable[str], argument: str) -> np.ndarray:
+        """Like ``rows``, int32 [n]."""
+        ids = ids if isinstance(ids, (list, tuple, str, bytes)) or not isinstance(ids, Iterable) else list(ids)
+        if self._indexed is None and not isinstance(ids, (str, bytes)):
+            try:
+                # For every event of every call: an id without a row becomes None, which is no number.
+                return np.array(list(map(self._row_of.get, ids)), np.int32)
+            except TypeError:
+                pass
+        return np.array(self.rows(ids, argument), np.int32)
+
+    def rows_or_none(self, ids: Iterable[str], argument: str) -> list[int]:
+        """The row of each id, in order, 0 for one that is not known.
+
+        Raises:
+            TypeError: as ``rows``.
+        """
+        ids = ids if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable) else list(ids)
+        known = self.rows(ids, argument)  # refuses what is no list of strings
+        if len(known) == len(ids):
+            return known
+        return self._indexed.find(ids) if self._indexed is not None else [self._row_of.get(one, 0) for one in ids]
 
 
 def _refuse() -> bool:

@@ -20,6 +20,7 @@ from edgerec.recipe import Recipe, dump_recipe
 from edgerec.recipe.distill import OWN
 from edgerec.report.build import PAGES, render_plots, write_report
 from edgerec.stages.convert import Convert, ExportedModel
+from edgerec.stages.item_attributes import ItemAttributes
 from edgerec.stages.measure import Measure, fidelity_conclusions
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
@@ -41,6 +42,7 @@ class Stages:
 
     prepared: Prepare
     new_items: NewItems
+    attributes: ItemAttributes
     trained: ModelStage
     pruned: ModelStage
     quantized: ModelStage
@@ -58,13 +60,14 @@ def retrieval(workspace: Workspace) -> Stages:
     pruned = Prune(workspace, prepared, trained, teach) if recipe.prune.enabled else trained
     quantized = Quantize(workspace, prepared, pruned, teach) if recipe.quantize.scheme else pruned
     new = NewItems(workspace, prepared)
-    exported = ExportedModel(workspace, prepared, quantized, new)
+    attributes = ItemAttributes(workspace, prepared, new)
+    exported = ExportedModel(workspace, prepared, quantized, new, attributes)
     bundles = [Convert(exported, scheme, scheme) for scheme in recipe.convert.schemes]
     if quantized is not trained:
-        bundles.insert(0, Convert(ExportedModel(workspace, prepared, trained, new), UNPRUNED, "float32"))
+        bundles.insert(0, Convert(ExportedModel(workspace, prepared, trained, new, attributes), UNPRUNED, "float32"))
     models = list(dict.fromkeys([trained, pruned, quantized]))
     measured = Measure(workspace, prepared, models, bundles, None if other is None else other.evaluated)
-    return Stages(prepared, new, trained, pruned, quantized, bundles, measured)
+    return Stages(prepared, new, attributes, trained, pruned, quantized, bundles, measured)
 
 
 PIPELINES: dict[str, Callable[[Workspace], Stages]] = {"retrieval": retrieval}
@@ -100,6 +103,7 @@ class Run:
     def bundles(self) -> dict[str, Path]:
         """The bundle files by variant, the one that ships last."""
         self.stages.new_items.check()
+        self.stages.attributes.check()
         return {stage.variant: stage.bundle for stage in self.stages.bundles}
 
     @property
@@ -115,6 +119,7 @@ class Run:
 
     def _report(self) -> dict[str, Any]:
         self.stages.new_items.check()
+        self.stages.attributes.check()
         for stage in self._ordered():  # also what was removed after it had been measured
             stage.made()
         figures = self.stages.measured.document()

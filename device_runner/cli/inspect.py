@@ -38,6 +38,10 @@ def _facts(bundle: Bundle) -> list[tuple[str, str]]:
         ("size", f"{bundle.path.stat().st_size:,} bytes, of which model {manifest['flatbuffer_bytes']:,}"),
         *(_retrieval_facts(bundle, contract) if isinstance(contract, Retrieval) else _ranking_facts(contract)),
     ]
+    facts += [
+        ("attribute", f"{name}: {len(attribute.values):,} values, for --at-most {name}=…")
+        for name, attribute in bundle.attributes.items()
+    ]
     facts += [("user", f"{feature.name}: {feature.describe()}") for feature in bundle.user_features]
     for name, result in bundle.runtimes.items():
         agreement = [f"{said} {result[figure]}" for figure, said in AGREEMENT.items() if figure in result]

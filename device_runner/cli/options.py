@@ -17,3 +17,10 @@ BACKEND = click.option(
 THREADS = click.option(
     "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Interpreter threads."
 )
+HISTORY = click.option(
+    "--history",
+    "history_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The user's events, oldest first: CSV with a column item_id (or as in the bundle's data set), or JSON.",
+)

@@ -1,35 +1,22 @@
 """``edgerec-device recommend``: the best items for a history."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from device_runner.bundle import Bundle
-from device_runner.cli.options import BACKEND, MODEL, THREADS
+from device_runner.cli.listing import allowed, caps, list_options, show_list
+from device_runner.cli.options import BACKEND, HISTORY, MODEL, THREADS
+from device_runner.cli.user import USER, known_of_user
 from device_runner.command import json_option, print_json
 from device_runner.history import read_history
 from device_runner.recommender import Recommender
-from device_runner.user_features import user_rows
 
 
 @click.command()
 @MODEL
-@click.option(
-    "--history",
-    "history_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The user's events, oldest first: CSV with a column item_id (or as in the bundle's data set), or JSON.",
-)
-@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many items to recommend.")
-@click.option(
-    "--user",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="What is known of the user, for a model with user features (inspect lists them); may be repeated.",
-)
-@click.option("--exclude", multiple=True, metavar="ITEM", help="An item id never to return; may be repeated.")
+@HISTORY
+@list_options
+@USER
 @click.option(
     "--keep-seen/--exclude-seen",
     default=None,
@@ -45,6 +32,8 @@ def recommend(
     k: int,
     user: tuple[str, ...],
     exclude: tuple[str, ...],
+    allow: tuple[str, ...],
+    at_most: tuple[str, ...],
     keep_seen: bool | None,
     explain: bool,
     backend: str,
@@ -56,14 +45,17 @@ def recommend(
     Example: edgerec-device recommend model.tflite --history history.csv -k 5
     """
     recommender = Recommender.load(model, backend, threads)
-    history = read_history(history_path, recommender.bundle.item_column)
-    known = _known(user, recommender.bundle)
+    bundle = recommender.bundle
+    history = read_history(history_path, bundle.item_column)
+    known = known_of_user(user, bundle)
     exclude_history = None if keep_seen is None else not keep_seen
-    found = recommender.recommend(history, k, exclude, exclude_history, known, explain)
+    found = recommender.recommend(
+        history, k, exclude, exclude_history, known, explain, allowed(allow, bundle), caps(at_most, bundle)
+    )
     if as_json:
         print_json(
             {
-                "model": recommender.bundle.name,
+                "model": bundle.name,
                 "backend": recommender.backend,
                 "source": found.source,
                 "events": len(history),
@@ -76,32 +68,4 @@ def recommend(
         click.echo(f"{found.unknown} of {len(history)} events are not in the catalogue and were skipped.", err=True)
     if found.source == "popularity":
         click.echo("No known event in the history: these are the most popular items.", err=True)
-    for place, entry in enumerate(found, 1):
-        line = f"{place:>3}  {entry.score:>8.3f}  {entry.item:<12}  {entry.title}".rstrip()
-        if entry.because is not None:
-            line += f"  because of {_called(entry.because, recommender.bundle)}"
-        click.echo(line)
-
-
-def _called(item: str, bundle: Bundle) -> str:
-    """The title of an item of the catalogue, or its id where it has none."""
-    return (bundle.titles[bundle.items.index(item)] if bundle.titles else "") or item
-
-
-def _known(options: Sequence[str], bundle: Bundle) -> dict[str, str]:
-    """The options ``--user`` as names and values; a value that the model does not know gets a warning."""
-    known = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{option!r} is not NAME=VALUE", param_hint="--user")
-        known[name] = value
-    try:
-        user_rows(bundle.user_features, known)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--user") from None
-    for feature in bundle.user_features:
-        if feature.name in known and feature.row_of(known[feature.name]) is None:
-            shown = f"{feature.name}={known[feature.name]}"
-            click.echo(f"{shown} is not known to the model and was skipped; it knows {feature.describe()}.", err=True)
-    return known
+    show_list(found, bundle)

@@ -20,6 +20,11 @@ class Convert(Section):
         ["network", "transitions", "prior"], description="parts of the score that the files have, if the model has them"
     )
     titles: bool = Field(True, description="whether the files hold the items' titles, often half of their vocabulary")
+    attributes: list[str] = Field(
+        [],
+        description='columns of the item table that the files hold, such as ["category"], so that an app can ask for '
+        "at most so many items of a value in a list",
+    )
     state: bool = Field(
         True,
         description="signatures by which an app keeps the state of a recurrent model, so that an event costs one step; "
@@ -45,4 +50,6 @@ class Convert(Section):
         for name, listed in (("schemes", self.schemes), ("parts", self.parts)):
             if not listed or len(set(listed)) != len(listed):
                 raise ValueError(f"{name} must name at least one of them, each once")
+        if len(set(self.attributes)) != len(self.attributes):
+            raise ValueError("attributes must name each column once")
         return self

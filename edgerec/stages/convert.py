@@ -33,6 +33,7 @@ from edgerec.recommenders.prior import Prior
 from edgerec.recommenders.recommender import left_pad
 from edgerec.recommenders.serving import ServedRecommender
 from edgerec.report.build import part_words, render_bundle_card
+from edgerec.stages.item_attributes import ItemAttributes
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage, Workspace
@@ -42,8 +43,11 @@ from edgerec.stages.train import ModelStage
 class ExportedModel:
     """One model as it is exported: the servable and its flatbuffers, which the stages of all schemes share."""
 
-    def __init__(self, workspace: Workspace, prepared: Prepare, model: ModelStage, new: NewItems) -> None:
+    def __init__(
+        self, workspace: Workspace, prepared: Prepare, model: ModelStage, new: NewItems, attributes: ItemAttributes
+    ) -> None:
         self.workspace, self.prepared, self.model, self.new = workspace, prepared, model, new
+        self.attributes = attributes
         self.stages: list[Convert] = []
         self._flatbuffers: dict[str, bytes | str] = {}
 
@@ -179,7 +183,8 @@ class Convert(Stage):
         tables = [self._prepared.dataset.item_table, *([] if self._new.table is None else [self._new.table])]
         table = pd.concat(tables) if len(tables) > 1 else tables[0]
         titled = "title" in table and self.recipe.convert.titles
-        return Vocabulary(list(table["item_id"]), list(table["title"].fillna("")) if titled else None)
+        titles = list(table["title"].fillna("")) if titled else None
+        return Vocabulary(list(table["item_id"]), titles, self._exports.attributes.columns)
 
     def _sample(self, recommender: SequenceRecommender) -> np.ndarray:
         """Real histories that the file is verified on, int32 [n, L], left-padded; some end with a new item."""
