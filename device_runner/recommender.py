@@ -48,6 +48,8 @@ class Recommender:
         self._loaded = loaded
         self._vocabulary = Vocabulary(loaded.bundle.items)
         self._typical: np.ndarray | None = None
+        # Read in every call.
+        self._exclude_history = self.bundle.exclude_history
 
     @property
     def bundle(self) -> Bundle:
@@ -131,7 +133,7 @@ class Recommender:
             RuntimeError: the recommender was closed.
         """
         rows = self._vocabulary.array(history, "history")
-        seen = self.bundle.exclude_history if exclude_history is None else exclude_history
+        seen = self._exclude_history if exclude_history is None else exclude_history
         selection = self._selection(exclude, allow, at_most, rows if seen else NO_ROWS)
         unknown = len(history) - len(rows)
         known = self._user_rows(user)

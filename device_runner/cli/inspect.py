@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
-from device_runner.bundle import Bundle
+from device_runner.bundle import FEATURES, Bundle
 from device_runner.cli.options import MODEL
 from device_runner.command import json_option, print_json
 from device_runner.contract import Ranking, Retrieval
+from device_runner.errors import BundleError
+from device_runner.features import HISTORY, ITEM, OF, features_from_json
 
 # Figures of a contract's agreement with the Keras model, and how to say them.
 AGREEMENT = {"overlap@10": "top-10 overlap with Keras", "kendall_tau": "Kendall's tau with Keras"}
@@ -36,7 +38,7 @@ def _facts(bundle: Bundle) -> list[tuple[str, str]]:
         ("format", str(manifest["format"])),
         ("scheme", bundle.scheme),
         ("size", f"{bundle.path.stat().st_size:,} bytes, of which model {manifest['flatbuffer_bytes']:,}"),
-        *(_retrieval_facts(bundle, contract) if isinstance(contract, Retrieval) else _ranking_facts(contract)),
+        *(_retrieval_facts(bundle, contract) if isinstance(contract, Retrieval) else _ranking_facts(bundle, contract)),
     ]
     facts += [
         ("attribute", f"{name}: {len(attribute.values):,} values, for --at-most {name}=…")
@@ -74,6 +76,23 @@ def _retrieval_facts(bundle: Bundle, contract: Retrieval) -> list[tuple[str, str
     return facts
 
 
-def _ranking_facts(contract: Ranking) -> list[tuple[str, str]]:
-    inputs = ", ".join(f"{name} ({dtype})" for name, dtype in contract.inputs.items())
-    return [("scores", f"{contract.candidates:,} candidates"), ("inputs", inputs)]
+def _ranking_facts(bundle: Bundle, contract: Ranking) -> list[tuple[str, str]]:
+    facts = [("scores", f"{contract.candidates:,} candidates at once")]
+    label = bundle.manifest.get("label")
+    if isinstance(label, dict):
+        facts.append(("score", f"a {label.get('kind')}, of the column {label.get('column')}"))
+    if len(bundle.items) > 1:
+        facts.append(("catalogue", f"{len(bundle.items) - 1:,} items{', with titles' if bundle.titles else ''}"))
+    if not bundle.features:
+        inputs = ", ".join(f"{name} ({dtype})" for name, dtype in contract.inputs.items())
+        return [*facts, ("inputs", inputs)]
+    try:
+        features = features_from_json(bundle.features, contract)
+    except ValueError as error:
+        raise BundleError(f"{bundle.path}: {FEATURES} {error}; convert the model again") from None
+    for feature in features:
+        if feature.of in OF and feature.input != ITEM:
+            facts.append((feature.of, f"{feature.name}: {feature.describe()}"))
+        elif feature.input == HISTORY:
+            facts.append(("reads", f"the last {feature.size} events"))
+    return facts

@@ -1,51 +1,137 @@
-"""``edgerec-device score``: the scores of given items."""
+"""``edgerec-device score``: the scores of given items, by a retrieval or a ranking model."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from device_runner.cli.listing import called
-from device_runner.cli.options import BACKEND, HISTORY, MODEL, THREADS
-from device_runner.cli.user import USER, known_of_user
+from device_runner.bundle import Bundle
+from device_runner.cli.candidates import read_candidates, values_of
+from device_runner.cli.options import BACKEND, MODEL, THREADS
+from device_runner.cli.user import USER, known_of_user, named_values
 from device_runner.command import json_option, print_json
+from device_runner.contract import Ranking
+from device_runner.errors import EdgeRecError
+from device_runner.features import ITEM, RETRIEVAL_SCORE
 from device_runner.history import read_history
+from device_runner.ranker import Candidate, Ranker
 from device_runner.recommender import Recommender
+
+# Items of which each has a score, None for one that is not known; and the name of the runtime.
+Scored = tuple[list[str], list[float | None], str]
 
 
 @click.command()
 @MODEL
-@HISTORY
-@click.argument("items", nargs=-1, required=True, metavar="ITEM...")
+@click.argument("items", nargs=-1, metavar="[ITEM]...")
+@click.option(
+    "--history",
+    "history_path",
+    type=click.Path(path_type=Path),
+    help="The user's events, oldest first, as for recommend. A ranking model may do without.",
+)
 @USER
+@click.option(
+    "--context",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What is known of the moment, for a ranking model (inspect lists it); may be repeated.",
+)
+@click.option(
+    "--candidates",
+    "candidates_path",
+    type=click.Path(path_type=Path),
+    help="CSV or JSON file with more items. For a ranking model it may have columns of item features, whose values "
+    "replace those in the bundle; several categories stand between |.",
+)
 @BACKEND
 @THREADS
 @json_option
 def score(
     model: Path,
-    history_path: Path,
     items: tuple[str, ...],
+    history_path: Path | None,
     user: tuple[str, ...],
+    context: tuple[str, ...],
+    candidates_path: Path | None,
     backend: str,
     threads: int,
     as_json: bool,
 ) -> None:
-    """Score given items after the history in a file, in the order in which they are given.
+    """Score given items, in the order in which they are given.
 
-    Example: edgerec-device score model.tflite --history history.csv 1029743 995242
+    \b
+    Examples:
+      edgerec-device score model.tflite --history history.csv 1029743 995242
+      edgerec-device score ranker.tflite --user age=31 --context hour=18 --candidates shelf.csv
     """
-    recommender = Recommender.load(model, backend, threads)
-    bundle = recommender.bundle
-    history = read_history(history_path, bundle.item_column)
-    scores = recommender.score(history, items, known_of_user(user, bundle))
-    known = [None if math.isnan(score) else score for score in scores]
+    if not items and candidates_path is None:
+        raise click.UsageError("name items to score, or a file with --candidates")
+    bundle = Bundle.read(model)
+    if isinstance(bundle.contract, Ranking):
+        shown, scores, runtime = _ranked(model, items, history_path, user, context, candidates_path, backend, threads)
+    else:
+        if history_path is None:
+            raise click.UsageError("a retrieval model scores items after a history: give one with --history")
+        if context:
+            raise click.UsageError("a retrieval model reads nothing of the moment: leave out --context")
+        shown, scores, runtime = _retrieved(model, items, history_path, user, candidates_path, backend, threads)
     if as_json:
-        scored = [{"item": item, "score": score} for item, score in zip(items, known, strict=True)]
-        print_json({"model": bundle.name, "backend": recommender.backend, "scores": scored})
+        scored = [{"item": item, "score": value} for item, value in zip(shown, scores, strict=True)]
+        print_json({"model": bundle.name, "backend": runtime, "scores": scored})
         return
-    for item, value in zip(items, known, strict=True):
+    titles = dict(zip(bundle.items, bundle.titles, strict=True)) if bundle.titles else {}
+    for item, value in zip(shown, scores, strict=True):
         if value is None:
             click.echo(f"{'':>8}  {item:<12}  not in the catalogue")
         else:
-            title = called(item, bundle)
-            click.echo(f"{value:>8.3f}  {item:<12}  {title if title != item else ''}".rstrip())
+            click.echo(f"{value:>8.3f}  {item:<12}  {titles.get(item, '')}".rstrip())
+
+
+def _retrieved(
+    model: Path,
+    items: Sequence[str],
+    history_path: Path,
+    user: Sequence[str],
+    candidates_path: Path | None,
+    backend: str,
+    threads: int,
+) -> Scored:
+    recommender = Recommender.load(model, backend, threads)
+    bundle = recommender.bundle
+    ids = [*items, *(read_history(candidates_path, bundle.item_column) if candidates_path else [])]
+    history = read_history(history_path, bundle.item_column)
+    scores = recommender.score(history, ids, known_of_user(user, bundle))
+    return ids, [None if math.isnan(score) else score for score in scores], recommender.backend
+
+
+def _ranked(
+    model: Path,
+    items: Sequence[str],
+    history_path: Path | None,
+    user: Sequence[str],
+    context: Sequence[str],
+    candidates_path: Path | None,
+    backend: str,
+    threads: int,
+) -> Scored:
+    ranker = Ranker.load(model, backend, threads)
+    column = ranker.bundle.item_column
+    of = {
+        kind: {f.name: f for f in ranker.features if f.of == kind and f.input not in (ITEM, RETRIEVAL_SCORE)}
+        for kind in ("user", "context", "item")
+    }
+    known_user = values_of(named_values(user, "--user"), of["user"], "--user")
+    known_context = values_of(named_values(context, "--context"), of["context"], "--context")
+    candidates: list[Candidate] = list(items)
+    if candidates_path is not None:
+        candidates += read_candidates(candidates_path, of["item"], column)
+    history = [] if history_path is None else read_history(history_path, column)
+    try:
+        scores = ranker.score(known_user, candidates, known_context, history)
+    except (TypeError, ValueError) as error:  # a value in a JSON file
+        raise EdgeRecError(f"{candidates_path}: {error}") from None
+    shown = [one if isinstance(one, str) else str(one.get(ITEM, "")) for one in candidates]
+    finite = [score if math.isfinite(score) else None for score in scores]
+    return shown, finite, ranker.backend
