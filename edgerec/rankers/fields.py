@@ -79,7 +79,7 @@ class _Reader:
         scaled = Standardised(feature.mean, feature.std, feature.missing > 0, name=f"{name}_standardised")(given)
         self.fields.numbers.append(self._each(scaled, each))
         if feature.edges:
-            code = Ranges(feature.edges, name=f"{name}_range")(given)
+            code = Ranges(feature.edges, feature.mean, name=f"{name}_range")(given)
             self.codes[name] = self._each_code(code, each), len(feature.edges) + 2
             self._lookup(code, len(feature.edges) + 2, f"{name}_table", each)
         elif self.linear:

@@ -22,9 +22,22 @@ def normal(deviation: float) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=deviation)
 
 
+def centred(values: tf.Tensor, mean: float) -> tuple[tf.Tensor, float, float]:
+    """Values less a number near ``mean`` that float16 holds exactly, which files with such constants need: the year 1989
+    would lose a whole year there.
+
+    Returns:
+        (value × scale - centre), the scale and the centre, where scale is a power of two.
+    """
+    scale = float(2.0 ** -max(0, int(np.ceil(np.log2(max(abs(mean), 1.0) / 1024)))))
+    centre = float(np.float16(mean * scale))
+    return (values if scale == 1.0 else values * scale) - centre, scale, centre
+
+
 def standardise(values: tf.Tensor, mean: float, std: float) -> tf.Tensor:
     """(value - mean) / std, cut at ±``OUTLIER``; 0 where the value is missing (NaN)."""
-    scaled = tf.clip_by_value((values - mean) / std, -OUTLIER, OUTLIER)
+    shifted, scale, centre = centred(values, mean)
+    scaled = tf.clip_by_value((shifted - (mean * scale - centre)) / (std * scale), -OUTLIER, OUTLIER)
     return tf.where(tf.equal(values, values), scaled, tf.zeros_like(scaled))
 
 
@@ -109,12 +122,14 @@ class Standardised(keras.layers.Layer):  # type: ignore[misc]
 class Ranges(keras.layers.Layer):  # type: ignore[misc]
     """The range of a number as a code: float32 [X] -> int32 [X], from 1 on; 0 where it is missing."""
 
-    def __init__(self, edges: tuple[float, ...], name: str) -> None:
+    def __init__(self, edges: tuple[float, ...], mean: float, name: str) -> None:
         super().__init__(name=name)
-        self.edges = edges
+        self.edges, self.mean = edges, mean
 
     def call(self, values: tf.Tensor) -> tf.Tensor:
-        above = tf.cast(tf.expand_dims(values, 1) >= tf.constant([self.edges], tf.float32), tf.int32)
+        shifted, scale, centre = centred(values, self.mean)
+        edges = tf.constant([[edge * scale - centre for edge in self.edges]], tf.float32)
+        above = tf.cast(tf.expand_dims(shifted, 1) >= edges, tf.int32)
         return tf.where(tf.equal(values, values), 1 + tf.reduce_sum(above, 1), 0)
 
 
