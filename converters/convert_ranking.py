@@ -131,7 +131,9 @@ class _CaseMaker:
         value = entry["values"][code - 1] if code else None
         if entry["type"] == "category":
             return value, np.array([code], np.int32)
-        return None if value is None else [value], np.pad(np.array([[code]], np.int32), ((0, 0), (0, entry["size"] - 1)))
+        return None if value is None else [value], np.pad(
+            np.array([[code]], np.int32), ((0, 0), (0, entry["size"] - 1))
+        )
 
     def _of_items(self, entry: Mapping[str, Any], rows: np.ndarray) -> np.ndarray:
         values = self._features.item_values[entry["name"]]

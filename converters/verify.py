@@ -74,7 +74,9 @@ def _verify_on(
     source, destination = scratch / "in.npz", scratch / "out.npz"
     arrays = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
     np.savez(source, **arrays)
-    if error := run_module(PROCESSES[Bundle.read(bundle).contract.kind], bundle, backend, source, destination, time_limit=SECONDS):
+    if error := run_module(
+        PROCESSES[Bundle.read(bundle).contract.kind], bundle, backend, source, destination, time_limit=SECONDS
+    ):
         return Verification(version, plain_reason(error))
     with np.load(destination) as found:
         outputs = {name: found[name] for name in found.files}

@@ -57,7 +57,10 @@ def biases(train: LabelledRows, sizes: tuple[int, int]) -> tuple[float, np.ndarr
     mean = float(train.labels.mean())
     users, items = np.zeros(sizes[0]), np.zeros(sizes[1])
     for _ in range(10):
-        for own, of, other, of_other in ((train.items, items, train.users, users), (train.users, users, train.items, items)):
+        for own, of, other, of_other in (
+            (train.items, items, train.users, users),
+            (train.users, users, train.items, items),
+        ):
             left = train.labels - mean - of_other[other]
             of[:] = np.bincount(own, left, len(of)) / (np.bincount(own, minlength=len(of)) + BIAS / 2)
     items[0] = 0.0

@@ -48,8 +48,7 @@ def _show_model(stage: "ModelStage", as_json: bool) -> None:
         name = next(key for key in log if key.startswith("validation_"))
         figure = f"{name.removeprefix('validation_').upper()} {log[name]:.4f}"
         click.echo(
-            f"{stage.folder}: validation {figure} at epoch {log['best_epoch']}, "
-            f"{log['sparsity']['total']:.0%} zeros"
+            f"{stage.folder}: validation {figure} at epoch {log['best_epoch']}, {log['sparsity']['total']:.0%} zeros"
         )
 
 

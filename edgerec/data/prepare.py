@@ -89,7 +89,9 @@ def reads_values(recipe: Recipe | RankingRecipe) -> bool:
     return isinstance(recipe, RankingRecipe) and recipe.reads_values
 
 
-def _filter_and_split(engine: Engine, recipe: Recipe | RankingRecipe, folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
+def _filter_and_split(
+    engine: Engine, recipe: Recipe | RankingRecipe, folder: Path
+) -> tuple[dict[str, Any], dict[str, int]]:
     """Write the Dataset's tables in ``folder`` from the good rows.
 
     Returns:

@@ -263,7 +263,11 @@ def by_slice(scored: ScoredRows, rows: LabelledRows, dataset: Dataset, histories
     }
     return {
         kind: [
-            {"name": name, "rows": int((of == number).sum()), scored.main.name: scored.subset(of == number).main_figure()}
+            {
+                "name": name,
+                "rows": int((of == number).sum()),
+                scored.main.name: scored.subset(of == number).main_figure(),
+            }
             for number, name in enumerate(labels)
             if (of == number).sum() >= MIN_ROWS and np.isfinite(scored.subset(of == number).main_figure())
         ]

@@ -159,7 +159,9 @@ def fit_inputs(model: Ranker, dataset: Dataset, reads_values: bool, recency: np.
     if model.history != "none":
         history.append(InputFeature("history", "history", "history", "items", size=model.max_history))
         if reads_values:
-            history.append(InputFeature("history_values", "history_values", "history", "number", size=model.max_history))
+            history.append(
+                InputFeature("history_values", "history_values", "history", "number", size=model.max_history)
+            )
     return Inputs(_distinct([*users, *context, *items]), tuple(history))
 
 

@@ -72,9 +72,7 @@ class Lookup(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, rows: int, dim: int, linear: bool, name: str) -> None:
         super().__init__(name=name)
         self.dim, self.linear = dim, linear
-        self.table = self.add_weight(
-            name="table", shape=(rows, dim + linear), initializer=normal(SMALL)
-        )
+        self.table = self.add_weight(name="table", shape=(rows, dim + linear), initializer=normal(SMALL))
         if linear:
             start = self.table.numpy()
             start[:, dim:] = 0

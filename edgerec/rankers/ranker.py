@@ -96,7 +96,9 @@ class RankingModel:
     def row_inputs(self, dataset: Dataset, known: tuple[str, ...] = ("train",)) -> RowInputs:
         """Makes the inputs of rows of a Dataset, with histories of the parts ``known``."""
         history = self.architecture.inputs.history
-        return RowInputs(dataset, self.architecture.inputs, Histories(dataset, history[0].size if history else 1, known))
+        return RowInputs(
+            dataset, self.architecture.inputs, Histories(dataset, history[0].size if history else 1, known)
+        )
 
     def predict(
         self, rows: LabelledRows, inputs: RowInputs, advance: Callable[[int], None] = lambda steps: None

@@ -73,6 +73,4 @@ class DcnRanker(RankerSection):
     cross_layers: int = Field(2, ge=1, le=8)
 
 
-Ranker = Annotated[
-    MlpRanker | DeepFmRanker | DcnRanker, Field(discriminator="ranker"), default_tag("ranker", "mlp")
-]
+Ranker = Annotated[MlpRanker | DeepFmRanker | DcnRanker, Field(discriminator="ranker"), default_tag("ranker", "mlp")]

@@ -70,7 +70,9 @@ def sentences(report: dict[str, Any]) -> list[str]:
 def render_ranking_card(report: dict[str, Any]) -> str:
     """The model card in Markdown."""
     head, *lines = table_rows(report)
-    table = "\n".join(["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *(f"| {' | '.join(x)} |" for x in lines)])
+    table = "\n".join(
+        ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *(f"| {' | '.join(x)} |" for x in lines)]
+    )
     slices = "\n".join(
         f"| {kind} | {row['name']} | {row['rows']:,} | {row[report['main']]:.4f} |"
         for kind, rows in report["variants"][-1]["slices"].items()

@@ -149,9 +149,7 @@ class ConvertRanking(Stage):
         first = number * sample.group
         items[0] = sample.items[first]
         same = np.repeat(np.array([first]), size)
-        request = LabelledRows(
-            sample.events[same], sample.users[same], items, np.zeros(size, np.float32), group=size
-        )
+        request = LabelledRows(sample.events[same], sample.users[same], items, np.zeros(size, np.float32), group=size)
         return self._exports.rows.of(request)
 
     def _measure(self, path: Path, converted: Converted, cases: dict[str, np.ndarray], into: Path) -> dict[str, Any]:

@@ -81,7 +81,11 @@ class TrainRanking(RankingStage):
 
     def settings(self) -> Any:
         recipe = self.ranking_recipe
-        return {"task": recipe.task.model_dump(), "model": recipe.model.model_dump(), "train": recipe.train.model_dump()}
+        return {
+            "task": recipe.task.model_dump(),
+            "model": recipe.model.model_dump(),
+            "train": recipe.train.model_dump(),
+        }
 
     def make(self, into: Path) -> None:
         recipe, dataset = self.ranking_recipe, self.prepared.dataset

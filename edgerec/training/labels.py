@@ -102,5 +102,3 @@ def ranking_gap(objective: Labels, rows: int = 5_000) -> dict[str, float]:
     trained = ScoredRows.of(objective.model.architecture.label, sample, model.predict(sample, objective._inputs))
     figure = objective.figure.name
     return {f"train_{figure}": trained.main_figure(), f"validation_{figure}": objective.validate()}
-
-
