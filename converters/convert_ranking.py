@@ -59,7 +59,7 @@ def bundle_ranking_flatbuffer(
     model, expected = checked_flatbuffer(flatbuffer, scheme), servable.reference(cases)
     contract = servable.contract
     assert isinstance(contract, Ranking)
-    parts = {"features": features.described, "item_values": dict(features.item_values)}
+    parts: dict[str, Any] = {"features": features.described, "item_values": dict(features.item_values)}
     draft = scratch / f"{scheme}-draft.tflite"
     draft.write_bytes(bundle_bytes(model, name, scheme, contract, vocabulary.items, facts=facts, **parts))
     verified = verify(draft, scheme, cases, expected, scratch)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-# What a file is verified on, n cases: padded histories int32 [n, L] for retrieval; for ranking each input of ``score`` by
-# name, [n, …].
+# What a file is verified on, n cases: padded histories int32 [n, L] for retrieval; for ranking each input of ``score``
+# by # name, [n, …].
 Cases = Union["np.ndarray", Mapping[str, "np.ndarray"]]
 
 # Names of the TFLite types of trained weights, and of tables that were counted.
@@ -64,7 +64,9 @@ class Servable(Protocol):
         """Weights float32 of two axes by layer name, that of the item table being ``converters.weights.ITEM_TABLE``."""
 
     def reference(self, inputs: Any) -> Outputs:
-        """What the Keras model gives for the cases of verification (see ``Cases``), as the contract's ``agreement`` compares it."""
+        """What the Keras model gives for the cases of verification (see ``Cases``), as the contract's ``agreement``
+        compares it.
+        """
 
 
 def save_model(servable: Servable, folder: Path, bits: Mapping[str, int] = MappingProxyType({})) -> None:

@@ -18,8 +18,8 @@ from edgerec.recipe import RankingRecipe, Recipe, dump_recipe
 from edgerec.recipe.distill import OWN
 from edgerec.report.build import pages_of, render_plots, write_report
 from edgerec.stages.convert import Convert, ExportedModel
-from edgerec.stages.item_attributes import ItemAttributes
 from edgerec.stages.convert_ranking import ConvertRanking, ExportedRanker
+from edgerec.stages.item_attributes import ItemAttributes
 from edgerec.stages.measure import Measure
 from edgerec.stages.measure_ranking import MeasureRanking
 from edgerec.stages.new_items import NewItems

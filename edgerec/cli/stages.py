@@ -11,6 +11,7 @@ from edgerec.errors import RecipeError
 if TYPE_CHECKING:
     from edgerec.pipeline import Run
     from edgerec.stages.train import ModelStage
+    from edgerec.stages.train_ranking import RankingStage
 
 
 @click.command()
@@ -31,16 +32,16 @@ def prune(run: "Run", as_json: bool) -> None:
 @recipe_options
 def quantize(run: "Run", as_json: bool) -> None:
     """Fine-tune the pruned model for the scheme of RECIPE's [quantize], into OUT/quantized."""
-    from edgerec.recipe import RankingRecipe
+    from edgerec.pipeline import RankingStages
 
-    if isinstance(run.recipe, RankingRecipe):
+    if isinstance(run.stages, RankingStages):
         raise RecipeError("quantize: ranking models have no such fine-tuning; see the schemes of edgerec convert")
-    if run.recipe.quantize.scheme is None:
+    if run.stages.prepared.recipe.quantize.scheme is None:
         raise RecipeError('quantize.scheme: the recipe names none, such as scheme = "int4" under [quantize]')
     _show_model(run.stages.quantized, as_json)
 
 
-def _show_model(stage: "ModelStage", as_json: bool) -> None:
+def _show_model(stage: "ModelStage | RankingStage", as_json: bool) -> None:
     log = stage.log()
     if as_json:
         print_json(log)

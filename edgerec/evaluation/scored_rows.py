@@ -181,8 +181,8 @@ def ndcg(scores: np.ndarray, labels: np.ndarray, k: int = CUTOFF) -> float:
 
 
 def expected_calibration_error(chances: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:
-    """Mean distance of the predicted from the found share of positives, over ``bins`` groups of equally many rows in the
-    order of their predictions (Naeini et al., AAAI 2015, with equal mass).
+    """Mean distance of the predicted from the found share of positives, over ``bins`` groups of equally many rows in
+    the order of their predictions (Naeini et al., AAAI 2015, with equal mass).
     """
     order = np.argsort(chances, kind="stable")
     groups = [group for group in np.array_split(order, bins) if len(group)]
@@ -191,9 +191,9 @@ def expected_calibration_error(chances: np.ndarray, labels: np.ndarray, bins: in
 
 
 def fidelity(reference: ScoredRows, other: ScoredRows, lists: Sequence[np.ndarray]) -> dict[str, Any]:
-    """How closely ``other`` follows ``reference``, both of the same rows: ``kendall_tau``, the mean over ``lists`` of two
-    rows or more; ``score_error``, the root mean square difference in standard deviations of the reference; ``loss`` and
-    ``loss_ci``, see :func:`loss`.
+    """How closely ``other`` follows ``reference``, both of the same rows: ``kendall_tau``, the mean over ``lists`` of
+    two rows or more; ``score_error``, the root mean square difference in standard deviations of the reference;
+    ``loss`` and ``loss_ci``, see :func:`loss`.
     """
     taus = [kendall_tau(reference.scores[rows], other.scores[rows]) for rows in lists if len(rows) > 1]
     difference = other.scores.astype(np.float64) - reference.scores
@@ -208,8 +208,8 @@ def fidelity(reference: ScoredRows, other: ScoredRows, lists: Sequence[np.ndarra
 
 
 def loss(reference: ScoredRows, other: ScoredRows) -> tuple[float, tuple[float, float]]:
-    """How much worse the main figure of ``other`` is, relative to that of ``reference``, with the 95 % bootstrap interval
-    by resampling users, paired. 0.01 is a loss of 1 %; a negative figure is a gain.
+    """How much worse the main figure of ``other`` is, relative to that of ``reference``, with the 95 % bootstrap
+    interval by resampling users, paired. 0.01 is a loss of 1 %; a negative figure is a gain.
     """
     sign = -1 if reference.main.higher_is_better else 1
     lost = sign * (other.main_figure() / reference.main_figure() - 1)

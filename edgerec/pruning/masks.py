@@ -10,8 +10,8 @@ import tf_keras as keras
 
 from edgerec.pruning.methods.method import Pruning
 from edgerec.pruning.sparsity import is_target
-from edgerec.recipe.prune import PruneSection
 from edgerec.rankers import RankingModel
+from edgerec.recipe.prune import PruneSection
 from edgerec.recommenders import SequenceRecommender
 from edgerec.training.hooks import Hook
 from edgerec.training.objective import Objective

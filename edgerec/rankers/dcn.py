@@ -1,4 +1,6 @@
-"""DCN v2 (Wang et al., WWW 2021): a cross network, whose layers multiply features with each other, beside dense layers."""
+"""DCN v2 (Wang et al., WWW 2021): a cross network, whose layers multiply features with each other, beside dense
+layers.
+"""
 
 import tensorflow as tf
 import tf_keras as keras

@@ -1,7 +1,7 @@
 """DeepFM (Guo et al., IJCAI 2017): a factorization machine and dense layers that share their vectors.
 
-With the vector of the history among the fields, the factorization machine holds the inner product of user and item, so it
-is asymmetric SVD with features.
+With the vector of the history among the fields, the factorization machine holds the inner product of user and item, so
+it is asymmetric SVD with features.
 """
 
 import tensorflow as tf

@@ -1,7 +1,7 @@
 """Layers that turn the inputs of a ranking model into vectors.
 
-U is the number of requests and C = U × G that of candidates, G for each request, one request after the other: in serving
-U is 1, in training G is 1 or a row and its negatives.
+U is the number of requests and C = U × G that of candidates, G for each request, one request after the other: in
+serving U is 1, in training G is 1 or a row and its negatives.
 """
 
 import numpy as np
@@ -23,8 +23,8 @@ def normal(deviation: float) -> keras.initializers.Initializer:
 
 
 def centred(values: tf.Tensor, mean: float) -> tuple[tf.Tensor, float, float]:
-    """Values less a number near ``mean`` that float16 holds exactly, which files with such constants need: the year 1989
-    would lose a whole year there.
+    """Values less a number near ``mean`` that float16 holds exactly, which files with such constants need: the year
+    1989 would lose a whole year there.
 
     Returns:
         (value × scale - centre), the scale and the centre, where scale is a power of two.
@@ -155,8 +155,8 @@ class History(keras.layers.Layer):  # type: ignore[misc]
     SVD++, the same paper).
 
     The value of each is taken less its item's usual value, then less what is left of the user's own mean, drawn to zero
-    where there are few. The vector is the sum over items of this difference times one vector of the item, and of another
-    vector of the item whatever the value, over the root of their number.
+    where there are few. The vector is the sum over items of this difference times one vector of the item, and of
+    another vector of the item whatever the value, over the root of their number.
 
     Args:
         usual: float32 [N + 1], each item's usual value; ``None`` if interactions have no values.

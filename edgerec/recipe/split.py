@@ -38,8 +38,9 @@ class Temporal(Section):
 
 
 class RandomRows(Section):
-    """Interactions drawn by chance: of a random order of all of them, the test is the part number ``fold`` of its share,
-    and validation the first of the others. With ``test = 0.2``, the folds 0 to 4 are those of a 5-fold cross-validation.
+    """Interactions drawn by chance: of a random order of all of them, the test is the part number ``fold`` of its
+    share, and validation the first of the others. With ``test = 0.2``, the folds 0 to 4 are those of a 5-fold
+    cross-validation.
     """
 
     kind: Literal["random"] = "random"

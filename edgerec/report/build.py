@@ -1,7 +1,7 @@
 """Writes ``report.json``, ``report.html``, and ``MODEL_CARD.md`` with its ``curves.svg``."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,11 @@ PAGES = {"report.html": render_html, "MODEL_CARD.md": render_card, "curves.svg":
 RANKING_PAGES = {"report.html": render_ranking_html, "MODEL_CARD.md": render_ranking_card}
 
 
-def pages_of(report: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], str]]:
+def pages_of(report: dict[str, Any]) -> Mapping[str, Callable[[dict[str, Any]], str]]:
     """The files beside report.json that a report of its kind has, and what renders each."""
-    return RANKING_PAGES if report.get("kind") == "ranking" else PAGES
+    if report.get("kind") == "ranking":
+        return RANKING_PAGES
+    return PAGES
 
 
 def stage_summary(name: str, log: dict[str, Any]) -> str:

@@ -55,8 +55,8 @@ def sentences(report: dict[str, Any]) -> list[str]:
     """What the figures mean, and how the models were trained."""
     shipped = report["variants"][-1]
     found = [
-        f"{shipped['name']} is {percent(abs(report['gain']))} {'better' if report['gain'] >= 0 else 'worse'} than the best "
-        f"baseline, {report['best_baseline']}. Loss: of the main figure against {report['variants'][0]['name']}."
+        f"{shipped['name']} is {percent(abs(report['gain']))} {'better' if report['gain'] >= 0 else 'worse'} than the "
+        f"best baseline, {report['best_baseline']}. Loss: of the main figure against {report['variants'][0]['name']}."
     ]
     for name, log in report["training"].items():
         gap = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in log.get("gap", {}).items())
@@ -82,8 +82,8 @@ def render_ranking_card(report: dict[str, Any]) -> str:
         f"# {report['dataset']['name']}\n\nA ranking model ({report['model']['ranker']}) that predicts "
         f"{_predicts(report['task']['kind'])}. {_data_line(report)}.\n\n{table}\n\n"
         + "\n".join(f"- {sentence}" for sentence in sentences(report))
-        + f"\n\n## Who is served how well (the file that ships)\n\n| slice | | rows | {report['main']} |\n|---|---|---|---|\n"
-        + f"{slices}\n"
+        + f"\n\n## Who is served how well (the file that ships)\n\n| slice | | rows | {report['main']} |\n"
+        + f"|---|---|---|---|\n{slices}\n"
     )
 
 
@@ -106,8 +106,8 @@ def render_ranking_html(report: dict[str, Any]) -> str:
         + "".join(f"<th>{heading}</th>" for heading in head)
         + f"</tr>\n{cells}</table>"
         + "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences(report))
-        + f"<h2>By slice</h2><table><tr><th>slice</th><th></th><th>rows</th><th>{report['main']}</th></tr>{slices}</table>"
-        "</html>\n"
+        + f"<h2>By slice</h2><table><tr><th>slice</th><th></th><th>rows</th><th>{report['main']}</th></tr>{slices}"
+        "</table></html>\n"
     )
 
 
@@ -118,9 +118,9 @@ def render_ranking_bundle_card(**facts: Any) -> str:
     runtimes = ", ".join(f"{name} {found['version']}" for name, found in facts["runtimes"].items())
     return (
         f"# {facts['name']} ({facts['scheme']})\n\nA ranking model ({facts['model']['ranker']}) by edgerec "
-        f"{facts['version']} that predicts {_predicts(facts['label'])} for up to {facts['contract']['candidates']} candidates "
-        f"at a time. It reads: {reads}. No user id is in this file.\n\n"
-        f"- Data: {facts['dataset']['name']}, split {facts['dataset']['split_fingerprint']} ({facts['dataset']['split']})\n"
+        f"{facts['version']} that predicts {_predicts(facts['label'])} for up to {facts['contract']['candidates']} "
+        f"candidates at a time. It reads: {reads}. No user id is in this file.\n\n"
+        f"- Data: {facts['dataset']['name']}, {facts['dataset']['split']} split {facts['dataset']['split_fingerprint']}\n"
         f"- Quality of this file on {facts['rows']:,} test rows: {quality}\n"
         f"- Verified against Keras on {facts['cases']:,} requests: {runtimes}\n"
     )

@@ -107,7 +107,7 @@ class ConvertRanking(Stage):
         card = render_ranking_bundle_card(
             name=recipe.data.name, scheme=self.scheme, version=device_runner.__version__,
             model=recipe.model.model_dump(), contract=servable.contract.to_json(), dataset=self._prepared.dataset.info,
-            label=recipe.task.kind, features=[entry for entry in features.described], quality=measured["quality"],
+            label=recipe.task.kind, features=features.described, quality=measured["quality"],
             rows=len(self._prepared.test_rows), cases=len(cases["item"]),
             runtimes={name: v.to_json() for name, v in converted.verified.items() if v.passed},
         )  # fmt: skip
@@ -133,8 +133,8 @@ class ConvertRanking(Stage):
         }
 
     def _cases(self) -> dict[str, np.ndarray]:
-        """Real requests that the file is verified on: users, moments and histories of test rows, each with the row's item
-        and random others as candidates.
+        """Real requests that the file is verified on: users, moments and histories of test rows, each with the row's
+        item and random others as candidates.
         """
         rows, size = self._prepared.test_rows, self._exports.servable.contract.candidates
         sample = rows.sample(self.ranking_recipe.report.histories, seed=0)

@@ -34,6 +34,18 @@ class Workspace:
     progress: Progress
     force: bool = False
 
+    @property
+    def retrieval(self) -> Recipe:
+        """The recipe, of a retrieval run."""
+        assert isinstance(self.recipe, Recipe)
+        return self.recipe
+
+    @property
+    def ranking(self) -> RankingRecipe:
+        """The recipe, of a ranking run."""
+        assert isinstance(self.recipe, RankingRecipe)
+        return self.recipe
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock of the folder: no other process makes anything in it. Re-entrant within a process."""
@@ -67,14 +79,12 @@ class Stage(ABC):
     @property
     def recipe(self) -> Recipe:
         """The recipe of a retrieval run."""
-        assert isinstance(self.workspace.recipe, Recipe)
-        return self.workspace.recipe
+        return self.workspace.retrieval
 
     @property
     def ranking_recipe(self) -> RankingRecipe:
         """The recipe of a ranking run."""
-        assert isinstance(self.workspace.recipe, RankingRecipe)
-        return self.workspace.recipe
+        return self.workspace.ranking
 
     @abstractmethod
     def settings(self) -> Any:

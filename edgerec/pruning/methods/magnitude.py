@@ -2,8 +2,8 @@
 
 from edgerec.pruning.masks import masked
 from edgerec.pruning.methods.method import METHODS, Pruning
-from edgerec.recipe.prune import MagnitudePrune
 from edgerec.rankers import RankingModel
+from edgerec.recipe.prune import MagnitudePrune
 from edgerec.recommenders import SequenceRecommender
 from edgerec.training.objective import Objective
 

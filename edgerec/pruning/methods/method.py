@@ -14,7 +14,6 @@ from edgerec.recommenders import SequenceRecommender
 from edgerec.training.hooks import Hook
 from edgerec.training.objective import Objective
 
-
 # What can be pruned.
 Prunable = SequenceRecommender | RankingModel
 

@@ -4,8 +4,8 @@ compressed file is smaller.
 
 from edgerec.pruning.masks import masked
 from edgerec.pruning.methods.method import METHODS, Pruning
-from edgerec.recipe.prune import TwoOfFourPrune
 from edgerec.rankers import RankingModel
+from edgerec.recipe.prune import TwoOfFourPrune
 from edgerec.recommenders import SequenceRecommender
 from edgerec.training.objective import Objective
 
