@@ -120,7 +120,8 @@ def render_ranking_bundle_card(**facts: Any) -> str:
         f"# {facts['name']} ({facts['scheme']})\n\nA ranking model ({facts['model']['ranker']}) by edgerec "
         f"{facts['version']} that predicts {_predicts(facts['label'])} for up to {facts['contract']['candidates']} "
         f"candidates at a time. It reads: {reads}. No user id is in this file.\n\n"
-        f"- Data: {facts['dataset']['name']}, {facts['dataset']['split']} split {facts['dataset']['split_fingerprint']}\n"
+        f"- Data: {facts['dataset']['name']}, {facts['dataset']['split']} split "
+        f"{facts['dataset']['split_fingerprint']}\n"
         f"- Quality of this file on {facts['rows']:,} test rows: {quality}\n"
         f"- Verified against Keras on {facts['cases']:,} requests: {runtimes}\n"
     )
