@@ -1,5 +1,5 @@
-"""What does pruning do to a ranking model? One trained model, cut by each criterion and sparsity, and made sparse by each
-method.
+"""What does pruning do to a ranking model? One trained model, cut by each criterion and sparsity, and made sparse by
+each method.
 
 ``python tests/bench_ranking_pruning.py RECIPE OUT [--set KEY=VALUE …]`` prints a table in Markdown. Every line is a run
 of its own in OUT, from the same trained model, so a rerun continues where the last one ended.

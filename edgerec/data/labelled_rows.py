@@ -83,7 +83,7 @@ def _with_negatives(
 ) -> LabelledRows:
     """Each positive row, followed by its negatives: items that its user has no interaction with in any part.
 
-    A drawn item that the user does have is drawn again, a few times; what is left then is a random other item.
+    A drawn item that the user does have is drawn again, a few times, and then from the user's other items alone.
     """
     rng = np.random.default_rng(seed)
     weights = np.cumsum(dataset.popularity[1:].astype(np.float64) ** task.popularity)
@@ -97,6 +97,12 @@ def _with_negatives(
         left = had[found] == keys
         if not left.any():
             break
+    everything = np.arange(1, dataset.items + 1, dtype=np.int32)
+    for line, place in np.argwhere(left):  # users who have almost all that is popular
+        start, stop = dataset.offsets[users[line]], dataset.offsets[users[line] + 1]
+        others = np.setdiff1d(everything, dataset.events[start:stop])
+        if len(others):
+            drawn[line, place] = rng.choice(others)
     group = 1 + negatives
     labels = np.zeros((len(items), group), np.float32)
     labels[:, 0] = 1

@@ -145,8 +145,9 @@ class ConvertRanking(Stage):
     def _candidates(
         self, sample: LabelledRows, number: int, size: int, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        items = rng.integers(0, self._prepared.dataset.items + 1, size).astype(np.int32)
-        first = number * sample.group
+        first, rows = number * sample.group, self._prepared.dataset.items + 1
+        items = np.resize(rng.permutation(rows), size).astype(np.int32)
+        items[items == sample.items[first]] = items[0]
         items[0] = sample.items[first]
         same = np.repeat(np.array([first]), size)
         request = LabelledRows(sample.events[same], sample.users[same], items, np.zeros(size, np.float32), group=size)
