@@ -65,7 +65,7 @@ def labelled_rows(dataset: Dataset, task: Task, parts: tuple[str, ...], seed: in
     if isinstance(task, ImplicitTask):
         known = items > 0  # a negative has a row; a positive without one could be told by that alone
         places, users, items = places[known], users[known], items[known]
-        negatives = task.negatives if parts[0] == "train" else task.test_negatives
+        negatives = task.negatives if parts[0] == "train" else task.test_negatives or task.negatives
         return _with_negatives(dataset, task, places, users, items, negatives, seed)
     values = dataset.values[places]
     labels = (values >= task.positive_from).astype(np.float32) if isinstance(task, BinaryTask) else values

@@ -27,7 +27,13 @@ class ImplicitTask(Section):
 
     kind: Literal["implicit"]
     negatives: int = Field(4, ge=1, le=100, description="negatives drawn for each interaction in training")
-    test_negatives: int = Field(20, ge=1, le=1000, description="the same in validation and test")
+    test_negatives: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="the same in validation and test; default: as many as in training, as calibration means little with "
+        "other shares of positive rows",
+    )
     popularity: float = Field(
         0.75, ge=0, le=1, description="items are drawn by their training interactions to this power; 0: all alike"
     )
