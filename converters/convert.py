@@ -75,26 +75,46 @@ def bundle_flatbuffer(
     Raises:
         ConversionError: there is no flatbuffer, or no installed runtime passes verification.
     """
+    contract, expected = servable.contract, servable.reference(inputs)
+    assert isinstance(contract, Retrieval)
+    model = checked_flatbuffer(flatbuffer, scheme)
+    draft = scratch / f"{scheme}-draft.tflite"
+    draft.write_bytes(bundle_bytes(model, name, scheme, contract, vocabulary.items, facts=facts))
+    verified = verify(draft, scheme, inputs, expected, scratch)
+    passed = passed_runtimes(verified, scheme)
+    content = bundle_bytes(
+        model, name, scheme, contract, vocabulary.items, vocabulary.titles,
+        golden_cases(draft, next(iter(passed)), contract),
+        facts={**facts, "runtimes": {backend: v.facts(len(inputs)) for backend, v in passed.items()}},
+        attributes=attributes_to_json(vocabulary.attributes),
+    )  # fmt: skip
+    return Converted(content, expected, verified)
+
+
+def checked_flatbuffer(flatbuffer: bytes | str, scheme: str) -> bytes:
+    """What :func:`converters.build.build` gave.
+
+    Raises:
+        ConversionError: it gave a reason why there is no flatbuffer.
+    """
     if isinstance(flatbuffer, str):
         raise ConversionError(f"{scheme}: conversion failed: {plain_reason(flatbuffer)}")
-    contract, expected = servable.contract, servable.reference(inputs)
-    draft = scratch / f"{scheme}-draft.tflite"
-    draft.write_bytes(bundle_bytes(flatbuffer, name, scheme, contract, vocabulary.items, facts=facts))
-    verified = verify(draft, scheme, inputs, expected, scratch)
+    return flatbuffer
+
+
+def passed_runtimes(verified: Mapping[str, Verification], scheme: str) -> dict[str, Verification]:
+    """The runtimes that a file may claim.
+
+    Raises:
+        ConversionError: there is none.
+    """
     passed = {backend: verification for backend, verification in verified.items() if verification.passed}
     if not passed:
         reasons = "; ".join(f"{backend} {v.version}: {v.reason}" for backend, v in verified.items())
         raise ConversionError(
             f"{scheme}: no runtime gives the Keras model's results ({reasons or 'no runtime is installed'})"
         )
-    assert isinstance(contract, Retrieval)
-    content = bundle_bytes(
-        flatbuffer, name, scheme, contract, vocabulary.items, vocabulary.titles,
-        golden_cases(draft, next(iter(passed)), contract),
-        facts={**facts, "runtimes": {backend: v.facts(len(inputs)) for backend, v in passed.items()}},
-        attributes=attributes_to_json(vocabulary.attributes),
-    )  # fmt: skip
-    return Converted(content, expected, verified)
+    return passed
 
 
 def golden_cases(bundle: Path, backend: str, contract: Retrieval) -> list[dict[str, Any]]:

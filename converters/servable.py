@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 from converters.weights import Weights
 from device_runner.contract import Outputs, Ranking, Retrieval
@@ -13,6 +13,10 @@ from device_runner.errors import EdgeRecError, plain_reason
 if TYPE_CHECKING:
     import numpy as np
 
+
+# What a file is verified on, n cases: padded histories int32 [n, L] for retrieval; for ranking each input of ``score``
+# by # name, [n, …].
+Cases = Union["np.ndarray", Mapping[str, "np.ndarray"]]
 
 # Names of the TFLite types of trained weights, and of tables that were counted.
 TRAINED = ("FLOAT32", "FLOAT16", "INT8", "INT4", "INT2")
@@ -59,8 +63,10 @@ class Servable(Protocol):
     def kernels(self) -> Mapping[str, "np.ndarray"]:
         """Weights float32 of two axes by layer name, that of the item table being ``converters.weights.ITEM_TABLE``."""
 
-    def reference(self, inputs: "np.ndarray") -> Outputs:
-        """What the Keras model gives for the inputs of verification, as the contract's ``agreement`` compares it."""
+    def reference(self, inputs: Any) -> Outputs:
+        """What the Keras model gives for the cases of verification (see ``Cases``), as the contract's ``agreement``
+        compares it.
+        """
 
 
 def save_model(servable: Servable, folder: Path, bits: Mapping[str, int] = MappingProxyType({})) -> None:

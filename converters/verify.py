@@ -1,5 +1,6 @@
 """Verification: does a file give on a runtime what the Keras model gives? Some combinations are silently wrong."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from converters.schemes import SCHEMES
+from converters.servable import Cases
 from device_runner.backends import installed_backends
 from device_runner.bundle import Bundle
 from device_runner.child_process import run_module
@@ -14,6 +16,8 @@ from device_runner.contract import Outputs
 from device_runner.errors import plain_reason
 
 SECONDS = 900
+# What runs the cases, by kind of the contract.
+PROCESSES = {"retrieval": "converters.verify_process", "ranking": "converters.verify_ranking_process"}
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ class Verification:
         return {"version": self.version, "passed": self.passed, **_rounded(self.agreement), "reason": self.reason}
 
 
-def verify(bundle: Path, scheme: str, inputs: np.ndarray, expected: Outputs, scratch: Path) -> dict[str, Verification]:
-    """Run ``inputs`` (int32 [n, L], left-padded) on every installed runtime that the scheme names, each in a process of
+def verify(bundle: Path, scheme: str, inputs: Cases, expected: Outputs, scratch: Path) -> dict[str, Verification]:
+    """Run the cases ``inputs`` on every installed runtime that the scheme names, each in a process of
     its own.
 
     Args:
@@ -65,11 +69,14 @@ def verify(bundle: Path, scheme: str, inputs: np.ndarray, expected: Outputs, scr
 
 
 def _verify_on(
-    backend: str, version: str, bundle: Path, scheme: str, inputs: np.ndarray, expected: Outputs, scratch: Path
+    backend: str, version: str, bundle: Path, scheme: str, inputs: Cases, expected: Outputs, scratch: Path
 ) -> Verification:
     source, destination = scratch / "in.npz", scratch / "out.npz"
-    np.savez(source, inputs=inputs)
-    if error := run_module("converters.verify_process", bundle, backend, source, destination, time_limit=SECONDS):
+    arrays = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
+    np.savez(source, **arrays)
+    if error := run_module(
+        PROCESSES[Bundle.read(bundle).contract.kind], bundle, backend, source, destination, time_limit=SECONDS
+    ):
         return Verification(version, plain_reason(error))
     with np.load(destination) as found:
         outputs = {name: found[name] for name in found.files}

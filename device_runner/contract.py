@@ -169,14 +169,14 @@ def score_errors(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
 
 
 def kendall_tau(first: np.ndarray, second: np.ndarray) -> float:
-    """Kendall's tau-a of two score vectors [m]: the share of pairs in the same order less that in the opposite one;
-    1.0 for fewer than two scores.
+    """Kendall's tau of two score vectors [m]: the share of pairs in the same order, or tied in both, less that in the
+    opposite order; 1.0 for fewer than two scores.
     """
     if len(first) < 2:
         return 1.0
     upper = np.triu_indices(len(first), 1)
     signs = [np.sign(scores[upper[0]] - scores[upper[1]]) for scores in (first, second)]
-    return float(np.mean(signs[0] * signs[1]))
+    return float(np.mean(np.where(signs[0] == signs[1], 1.0, signs[0] * signs[1])))
 
 
 def _is_count(value: object) -> bool:

@@ -1,12 +1,13 @@
 """The gate: checks the file that ships against the limits of ``[gate]``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgerec.errors import GateError
 from edgerec.evaluation.fidelity import worst_tier
 from edgerec.evaluation.words import NOT_MEASURABLE
 from edgerec.recipe.gate import Gate
+from edgerec.recipe.ranking_gate import RankingGate
 
 
 def judge(gate: Gate, variant: Mapping[str, Any], gain: float | None) -> dict[str, Any]:
@@ -30,6 +31,26 @@ def judge(gate: Gate, variant: Mapping[str, Any], gain: float | None) -> dict[st
         ("size", variant["bytes"]["total"], gate.max_bytes, "above", "{:,} bytes"),
         ("p95 latency", variant["latency_ms"]["p95"], gate.max_p95_ms, "above", "{:.3f} ms"),
     ]
+    return _judged(gate, variant, checks)
+
+
+def judge_ranking(gate: RankingGate, variant: Mapping[str, Any], gain: float) -> dict[str, Any]:
+    """Like :func:`judge`, for a ranking model."""
+    fidelity = variant["fidelity"]
+    checks = [
+        ("loss of the main figure", fidelity["loss"], gate.max_loss, "above", "{:.2%}"),
+        ("Kendall's tau with Keras", fidelity["kendall_tau"], gate.min_kendall_tau, "below", "{:.4f}"),
+        ("score error against Keras", fidelity["score_error"], gate.max_score_error, "above", "{:.4f}"),
+        ("gain over the best baseline", gain, gate.min_gain_over_baselines, "below", "{:+.2%}"),
+        ("size", variant["bytes"]["total"], gate.max_bytes, "above", "{:,} bytes"),
+        ("p95 latency", variant["latency_ms"]["p95"], gate.max_p95_ms, "above", "{:.3f} ms"),
+    ]
+    return _judged(gate, variant, checks)
+
+
+def _judged(
+    gate: Gate | RankingGate, variant: Mapping[str, Any], checks: Sequence[tuple[str, Any, Any, str, str]]
+) -> dict[str, Any]:
     failed = [
         f"{variant['name']}: {what} is {shown.format(value)}, {side} the limit of {shown.format(limit)}"
         if value is not None

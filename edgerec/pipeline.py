@@ -11,24 +11,26 @@ from typing import Any
 import pandas as pd
 
 import device_runner
-from edgerec import gate
 from edgerec.artifact import stamp_of, sweep, write_file
 from edgerec.data.dataset import Dataset
-from edgerec.evaluation.comparison import MARGIN
 from edgerec.progress import Progress
-from edgerec.recipe import Recipe, dump_recipe
+from edgerec.recipe import RankingRecipe, Recipe, dump_recipe
 from edgerec.recipe.distill import OWN
-from edgerec.report.build import PAGES, render_plots, write_report
+from edgerec.report.build import pages_of, render_plots, write_report
 from edgerec.stages.convert import Convert, ExportedModel
+from edgerec.stages.convert_ranking import ConvertRanking, ExportedRanker
 from edgerec.stages.item_attributes import ItemAttributes
-from edgerec.stages.measure import Measure, fidelity_conclusions
+from edgerec.stages.measure import Measure
+from edgerec.stages.measure_ranking import MeasureRanking
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
+from edgerec.stages.prepare_ranking import PrepareRanking
 from edgerec.stages.prune import Prune
 from edgerec.stages.quantize import Quantize
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.teach import Teach
 from edgerec.stages.train import ModelStage, Train
+from edgerec.stages.train_ranking import PruneRanking, RankingStage, TrainRanking
 
 # The float32 bundle of the model before pruning, kept to show the effect of pruning.
 UNPRUNED = "unpruned-float32"
@@ -49,10 +51,20 @@ class Stages:
     bundles: list[Convert]
     measured: Measure
 
+    def check(self) -> None:
+        """Look at what is only needed at the end, before anything is trained.
+
+        Raises:
+            DataError: a table cannot be used.
+        """
+        self.new_items.check()
+        self.attributes.check()
+
 
 def retrieval(workspace: Workspace) -> Stages:
     """From a table of interactions to bundles that recommend the next item."""
     recipe = workspace.recipe
+    assert isinstance(recipe, Recipe)
     prepared = Prepare(workspace)
     other = Teach(workspace, prepared) if recipe.distill.teacher not in (None, OWN) else None
     trained = Train(workspace, prepared, other)
@@ -70,7 +82,37 @@ def retrieval(workspace: Workspace) -> Stages:
     return Stages(prepared, new, attributes, trained, pruned, quantized, bundles, measured)
 
 
-PIPELINES: dict[str, Callable[[Workspace], Stages]] = {"retrieval": retrieval}
+@dataclass(frozen=True)
+class RankingStages:
+    """The stages of a ranking recipe. ``pruned`` is ``trained`` where pruning is off; the last of ``bundles`` ships."""
+
+    prepared: PrepareRanking
+    trained: RankingStage
+    pruned: RankingStage
+    bundles: list[ConvertRanking]
+    measured: MeasureRanking
+
+    def check(self) -> None:
+        """Nothing has to be looked at before training."""
+
+
+def ranking(workspace: Workspace) -> RankingStages:
+    """From tables of users, items and labelled interactions to bundles that score candidates."""
+    recipe = workspace.recipe
+    assert isinstance(recipe, RankingRecipe)
+    prepared = PrepareRanking(workspace)
+    trained = TrainRanking(workspace, prepared)
+    pruned = PruneRanking(workspace, prepared, trained) if recipe.prune.enabled else trained
+    exported = ExportedRanker(workspace, prepared, pruned)
+    bundles = [ConvertRanking(exported, scheme, scheme) for scheme in recipe.convert.schemes]
+    if pruned is not trained:
+        bundles.insert(0, ConvertRanking(ExportedRanker(workspace, prepared, trained), UNPRUNED, "float32"))
+    models = list(dict.fromkeys([trained, pruned]))
+    measured = MeasureRanking(workspace, prepared, models, bundles)
+    return RankingStages(prepared, trained, pruned, bundles, measured)
+
+
+PIPELINES: dict[str, Callable[[Workspace], Stages | RankingStages]] = {"retrieval": retrieval, "ranking": ranking}
 
 
 class Run:
@@ -80,7 +122,7 @@ class Run:
     then ``report.json``, ``report.html`` and ``MODEL_CARD.md`` with ``curves.svg``; ``logs/`` is for TensorBoard.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, progress: Progress, force: bool = False) -> None:
+    def __init__(self, recipe: Recipe | RankingRecipe, folder: Path, progress: Progress, force: bool = False) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
         self.stages = PIPELINES[recipe.kind](Workspace(recipe, folder, progress, force))
 
@@ -102,8 +144,7 @@ class Run:
     @property
     def bundles(self) -> dict[str, Path]:
         """The bundle files by variant, the one that ships last."""
-        self.stages.new_items.check()
-        self.stages.attributes.check()
+        self.stages.check()
         return {stage.variant: stage.bundle for stage in self.stages.bundles}
 
     @property
@@ -118,14 +159,12 @@ class Run:
             return self._report()
 
     def _report(self) -> dict[str, Any]:
-        self.stages.new_items.check()
-        self.stages.attributes.check()
+        self.stages.check()
         for stage in self._ordered():  # also what was removed after it had been measured
             stage.made()
         figures = self.stages.measured.document()
-        judged = gate.judge(self.recipe.gate, figures["variants"][-1], figures["verdict"]["gain"])
-        kept = fidelity_conclusions(figures, self.recipe.gate.non_inferiority_margin or MARGIN)
-        report = {"schema": 1, "version": device_runner.__version__, **figures, "fidelity": kept, "gate": judged}
+        judged = self.stages.measured.judged(figures)
+        report = {"schema": 1, "version": device_runner.__version__, **figures, **judged}
         if self._is_written(report):
             self.progress.say("everything is up to date")
         else:
@@ -170,7 +209,7 @@ class Run:
             written = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        return bool(written == report) and all((self.folder / name).is_file() for name in PAGES)
+        return bool(written == report) and all((self.folder / name).is_file() for name in pages_of(report))
 
     def _remove_leftovers(self) -> None:
         """Remove bundles of schemes that the recipe no longer has, and what killed processes left."""

@@ -19,7 +19,7 @@ LAYERS = [
     {"edgerec.pruning.criteria"},
     {"edgerec.recipe"},
     {"edgerec.data"},
-    {"edgerec.evaluation", "edgerec.recommenders", "edgerec.baselines"},
+    {"edgerec.evaluation", "edgerec.recommenders", "edgerec.rankers", "edgerec.baselines"},
     {"edgerec.training"},
     {"edgerec.pruning"},
     {"edgerec.report", "edgerec.gate"},

@@ -45,9 +45,10 @@ def _show_report(run: "Run", report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
+        from edgerec.report.ranking import print_ranking_report
         from edgerec.report.terminal import print_report
 
-        print_report(report)
+        (print_ranking_report if report.get("kind") == "ranking" else print_report)(report)
         click.echo(f"\nreport  {run.folder / 'report.html'}")
         click.echo(f"ship    {run.folder / report['variants'][-1]['file']}")
     from edgerec import gate

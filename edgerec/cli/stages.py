@@ -11,6 +11,7 @@ from edgerec.errors import RecipeError
 if TYPE_CHECKING:
     from edgerec.pipeline import Run
     from edgerec.stages.train import ModelStage
+    from edgerec.stages.train_ranking import RankingStage
 
 
 @click.command()
@@ -31,19 +32,24 @@ def prune(run: "Run", as_json: bool) -> None:
 @recipe_options
 def quantize(run: "Run", as_json: bool) -> None:
     """Fine-tune the pruned model for the scheme of RECIPE's [quantize], into OUT/quantized."""
-    if run.recipe.quantize.scheme is None:
+    from edgerec.pipeline import RankingStages
+
+    if isinstance(run.stages, RankingStages):
+        raise RecipeError("quantize: ranking models have no such fine-tuning; see the schemes of edgerec convert")
+    if run.stages.prepared.recipe.quantize.scheme is None:
         raise RecipeError('quantize.scheme: the recipe names none, such as scheme = "int4" under [quantize]')
     _show_model(run.stages.quantized, as_json)
 
 
-def _show_model(stage: "ModelStage", as_json: bool) -> None:
+def _show_model(stage: "ModelStage | RankingStage", as_json: bool) -> None:
     log = stage.log()
     if as_json:
         print_json(log)
     else:
+        name = next(key for key in log if key.startswith("validation_"))
+        figure = f"{name.removeprefix('validation_').upper()} {log[name]:.4f}"
         click.echo(
-            f"{stage.folder}: validation NDCG@10 {log['validation_ndcg@10']:.4f} at epoch {log['best_epoch']}, "
-            f"{log['sparsity']['total']:.0%} zeros"
+            f"{stage.folder}: validation {figure} at epoch {log['best_epoch']}, {log['sparsity']['total']:.0%} zeros"
         )
 
 

@@ -78,11 +78,16 @@ def sweep(
         from edgerec.sweep.search import Search
     except ModuleNotFoundError as error:
         raise MissingExtraError("edgerec sweep", "sweep", error.name) from None
+    from edgerec.errors import RecipeError
+    from edgerec.pipeline import RankingStages
+    from edgerec.recipe import RankingRecipe
     from edgerec.sweep.outcome import outcome, print_outcome, require_chosen, write_outcome, write_recipe
     from edgerec.sweep.points import Limits
     from edgerec.sweep.space import choices, plain
     from edgerec.sweep.trials import Trials
 
+    if isinstance(run.stages, RankingStages) or isinstance(run.recipe, RankingRecipe):
+        raise RecipeError('edgerec sweep searches recipes of kind = "retrieval", not "ranking"')
     limits = Limits(max_bytes, max_ms, max_ndcg_drop)
     made = Trials(run.stages, timed=max_ms is not None)
     folder = run.folder / "sweep"

@@ -25,15 +25,25 @@ class Checked(NamedTuple):
 
 
 def check_rows(
-    engine: Engine, table: Table, has_times: bool, min_value: float | None, scratch: Path, rejected: Rejected, say: Say
+    engine: Engine,
+    table: Table,
+    has_times: bool,
+    min_value: float | None,
+    needs_value: bool,
+    scratch: Path,
+    rejected: Rejected,
+    say: Say,
 ) -> Checked:
-    """Save the rows of ``raw`` that can be used as ``good`` (user_id, item_id, t, line), and write the others to
+    """Save the rows of ``raw`` that can be used as ``good`` (user_id, item_id, t, line, value), and write the others to
     ``rejected``.
+
+    Args:
+        needs_value: whether a row without a number as its value cannot be used, as with ``min_value``.
     """
     times = recognise_times(engine, say)
     is_number = f"regexp_extract(value, '{NUMBER}', 0) <> ''"
     wrong_time = f"time is null or not ({times.valid})" if has_times else "false"
-    wrong_value = "false" if min_value is None else f"value is null or not ({is_number})"
+    wrong_value = f"value is null or not ({is_number})" if needs_value or min_value is not None else "false"
     engine.save(
         "checked",
         f"""
@@ -52,7 +62,7 @@ def check_rows(
         """,
     )
     enough = "true" if min_value is None else f"value >= {min_value!r}"
-    engine.define("good", f"select user_id, item_id, t, line from checked where reason is null and {enough}")
+    engine.define("good", f"select user_id, item_id, t, line, value from checked where reason is null and {enough}")
     _write_rejected(engine, table, scratch / "rejected.parquet", rejected)
     read = engine.count("raw")
     return Checked(read, read - rejected.count - engine.count("good"), times.unit if has_times else None)

@@ -110,6 +110,19 @@ class Dataset:
         return np.concatenate([np.zeros(0, np.int64), *(t for (t,) in read_events(self.folder, ["t"]))])
 
     @cached_property
+    def values(self) -> np.ndarray:
+        """Value of each interaction, such as a rating, float32.
+
+        Raises:
+            DataError: the Dataset was prepared without the values.
+        """
+        try:
+            read = [np.asarray(v, np.float32) for (v,) in read_events(self.folder, ["value"])]
+        except ValueError:
+            raise DataError(f"{self.folder}: made without the values of the interactions; prepare it again") from None
+        return np.concatenate([np.zeros(0, np.float32), *read])
+
+    @cached_property
     def popularity(self) -> np.ndarray:
         """Training interactions of each item row, int64 [N + 1]."""
         return np.bincount(self.events[self.parts == TRAIN], minlength=self.items + 1)

@@ -16,7 +16,7 @@ class Filtered(NamedTuple):
 
 
 def filter_rows(engine: Engine, data: DataSection) -> Filtered:
-    """Save the rows of ``parts`` (user_id, item_id, t, line, part) that are kept as ``kept``.
+    """Save the rows of ``parts`` (user_id, item_id, t, line, value, part) that are kept as ``kept``.
 
     Nothing in a later part decides what is kept of an earlier one. ``part`` is 0 for all rows where the split is made
     after filtering (leave-one-out, last basket); under a temporal split it is that of the row's time:
@@ -52,13 +52,13 @@ def filter_rows(engine: Engine, data: DataSection) -> Filtered:
 
 def _drop_repeats(engine: Engine, repeats: str) -> None:
     if repeats == "all":
-        engine.define("once", "select user_id, item_id, t, line, part from parts")
+        engine.define("once", "select user_id, item_id, t, line, value, part from parts")
         return
     order = "part, t, line" if repeats == "first" else "part, t desc, line desc"
     engine.save(
         "once",
         f"""
-        select user_id, item_id, t, line, part from (
+        select user_id, item_id, t, line, value, part from (
             select *, row_number() over (partition by user_id, item_id order by {order}) as place from parts
         ) as placed where place = 1
         """,
@@ -76,7 +76,7 @@ def _k_core(engine: Engine, data: DataSection) -> int:
             engine.save(
                 "kept",
                 f"""
-                select user_id, item_id, t, line, part from (
+                select user_id, item_id, t, line, value, part from (
                     select *, count(*) over (partition by {key}) as n from kept
                 ) as counted where n >= {least}
                 """,

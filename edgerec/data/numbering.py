@@ -7,11 +7,14 @@ from edgerec.data.engine import Engine
 from edgerec.errors import DataError
 
 
-def number_rows(engine: Engine, folder: Path) -> dict[str, int]:
+def number_rows(engine: Engine, folder: Path, values: bool = False) -> dict[str, int]:
     """Write ``items.parquet``, ``users.parquet`` and ``interactions.parquet`` from the table ``split``.
 
     Items with a training event have the rows 1..N by descending number of them (ties by id); row 0 stands for all
     others. Users have the rows 0.. by id; their events follow each other by time, ties in the order of the table.
+
+    Args:
+        values: whether ``interactions.parquet`` gets the column ``value`` as well.
 
     Returns:
         How many items (``cold_items``) and users (``cold_users``) have no training event.
@@ -42,8 +45,9 @@ def number_rows(engine: Engine, folder: Path) -> dict[str, int]:
     engine.write(f"select {', '.join(ITEM_COLUMNS)} from items order by item_row", folder / "items.parquet")
     engine.write(f"select {', '.join(USER_COLUMNS)} from users order by user_row", folder / "users.parquet")
     engine.write(
-        """
+        f"""
         select u.user_row, coalesce(i.item_row, 0) as item_row, s.t, cast(s.part as tinyint) as part
+               {", s.value" if values else ""}
         from split as s join users as u on s.user_id = u.user_id left join items as i on s.item_id = i.item_id
         order by u.user_row, s.t, s.line
         """,

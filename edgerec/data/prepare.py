@@ -24,14 +24,14 @@ from edgerec.data.splits import cut_by_time, split_rows
 from edgerec.data.summary import summarise
 from edgerec.data.text_parquet import write_texts
 from edgerec.errors import DataError, plain_reason
-from edgerec.recipe import Recipe
+from edgerec.recipe import RankingRecipe, Recipe
 from edgerec.recipe.data import DataSection
 
 # Above this share of events whose order only the file tells, the user is warned.
 MANY_TIES = 0.2
 
 
-def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
+def prepare(recipe: Recipe | RankingRecipe, folder: Path, made_from: str, say: Say) -> None:
     """Make the Dataset in ``folder``, whole or not at all (see :func:`prepare_into`).
 
     Args:
@@ -41,7 +41,7 @@ def prepare(recipe: Recipe, folder: Path, made_from: str, say: Say) -> None:
         prepare_into(recipe, new, say)
 
 
-def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
+def prepare_into(recipe: Recipe | RankingRecipe, new: Path, say: Say) -> None:
     """Make the Dataset in ``new``, an empty folder (see :class:`edgerec.data.dataset.Dataset`).
 
     ``rejected.csv`` (file, line, reason, text) is in the Dataset, or beside ``new`` when preparation stops because of
@@ -62,7 +62,9 @@ def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
         with _running_engine(recipe.data, new / "scratch") as engine:
             _load(engine, table, columns, new / "scratch", say)
             has_times = columns["time"] is not None
-            checked = check_rows(engine, table, has_times, recipe.data.min_value, new / "scratch", rejected, say)
+            checked = check_rows(
+                engine, table, has_times, recipe.data.min_value, reads_values(recipe), new / "scratch", rejected, say
+            )
             _require_few_rejected(rejected, table, checked.read, recipe.data, new)
             say("filtering and splitting")
             found, removed = _filter_and_split(engine, recipe, new)
@@ -82,7 +84,14 @@ def prepare_into(recipe: Recipe, new: Path, say: Say) -> None:
     )
 
 
-def _filter_and_split(engine: Engine, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
+def reads_values(recipe: Recipe | RankingRecipe) -> bool:
+    """Whether the values of the interactions are labels, which the Dataset keeps."""
+    return isinstance(recipe, RankingRecipe) and recipe.reads_values
+
+
+def _filter_and_split(
+    engine: Engine, recipe: Recipe | RankingRecipe, folder: Path
+) -> tuple[dict[str, Any], dict[str, int]]:
     """Write the Dataset's tables in ``folder`` from the good rows.
 
     Returns:
@@ -90,8 +99,8 @@ def _filter_and_split(engine: Engine, recipe: Recipe, folder: Path) -> tuple[dic
     """
     cuts = cut_by_time(engine, recipe.split)
     filtered = filter_rows(engine, recipe.data)
-    split_rows(engine, recipe.split)
-    cold = number_rows(engine, folder)
+    split_rows(engine, recipe.split, folder / "scratch")
+    cold = number_rows(engine, folder, reads_values(recipe))
     found = {"good_rows": engine.count("good"), "k_core_rounds": filtered.k_core_rounds, **cuts, **cold}
     return found, {"repeats": filtered.repeats, "k_core": filtered.k_core}
 
@@ -106,7 +115,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def _mapped_columns(tables: Tables, table: Table, recipe: Recipe) -> dict[str, str | None]:
+def _mapped_columns(tables: Tables, table: Table, recipe: Recipe | RankingRecipe) -> dict[str, str | None]:
     """The preparation's columns -> the table's."""
     names = tables.columns
     expected = [name for name in names.model_dump().values() if name is not None]
@@ -118,12 +127,12 @@ def _mapped_columns(tables: Tables, table: Table, recipe: Recipe) -> dict[str, s
     require_columns(table, {f"data.columns.{key}": name for key, name in names.model_dump().items()})
     if recipe.data.min_value is not None and names.value is None:
         raise DataError("data.min_value needs data.columns.value, the column to compare")
-    if recipe.split.kind != "leave-one-out" and names.time is None:
+    if recipe.split.kind not in ("leave-one-out", "random") and names.time is None:
         raise DataError(f'split.kind = "{recipe.split.kind}" needs times: name their column with data.columns.time')
     return {"user_id": names.user, "item_id": names.item, "time": names.time, "value": names.value}
 
 
-def _warn_of_ties(ties: float | None, recipe: Recipe, say: Say) -> None:
+def _warn_of_ties(ties: float | None, recipe: Recipe | RankingRecipe, say: Say) -> None:
     if ties is not None and ties > MANY_TIES:
         message = (
             f"warning: {100 * ties:.0f} % of events share user and time with the event before them; "

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 
 from edgerec.data.dataset import TEST, TRAIN, VALIDATION, read_events, split_fingerprint
 from edgerec.data.sources.places import Tables
-from edgerec.recipe import Recipe
+from edgerec.recipe import RankingRecipe, Recipe
 
 PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
-def summarise(recipe: Recipe, tables: Tables, folder: Path, funnel: dict[str, Any]) -> dict[str, Any]:
+def summarise(recipe: Recipe | RankingRecipe, tables: Tables, folder: Path, funnel: dict[str, Any]) -> dict[str, Any]:
     """Name, source, counts, split and its fingerprint of the tables in ``folder``, ready for JSON.
 
     Args:

@@ -10,6 +10,7 @@ import tf_keras as keras
 
 from edgerec.pruning.methods.method import Pruning
 from edgerec.pruning.sparsity import is_target
+from edgerec.rankers import RankingModel
 from edgerec.recipe.prune import PruneSection
 from edgerec.recommenders import SequenceRecommender
 from edgerec.training.hooks import Hook
@@ -30,7 +31,7 @@ class Masks(Hook):
 
     def __init__(
         self,
-        recommender: SequenceRecommender,
+        recommender: SequenceRecommender | RankingModel,
         sparsity: float,
         target: str,
         epochs: int,
@@ -67,7 +68,7 @@ class Masks(Hook):
 
 
 def masked(
-    recommender: SequenceRecommender,
+    recommender: SequenceRecommender | RankingModel,
     settings: PruneSection,
     objective: Objective,
     sparsity: float,

@@ -4,6 +4,7 @@ import numpy as np
 import tf_keras as keras
 from tensorflow_model_optimization.sparsity.keras import PrunableLayer
 
+from edgerec.rankers import RankingModel
 from edgerec.recommenders import SequenceRecommender
 from edgerec.recommenders.layers import ItemTable
 
@@ -15,7 +16,7 @@ def is_target(layer: keras.layers.Layer, target: str) -> bool:
     return isinstance(layer, keras.layers.Dense | PrunableLayer) and target in ("network", "all")
 
 
-def sparsity(recommender: SequenceRecommender) -> dict[str, float]:
+def sparsity(recommender: SequenceRecommender | RankingModel) -> dict[str, float]:
     """Share of zeros in each prunable kernel, by layer name, and over all of them as ``total``."""
     zeros, sizes = {}, {}
     for layer in recommender.network.layers:
@@ -30,7 +31,7 @@ def sparsity(recommender: SequenceRecommender) -> dict[str, float]:
     return {**shares, "total": round(sum(zeros.values()) / max(1, sum(sizes.values())), 4)}
 
 
-def parameters(recommender: SequenceRecommender) -> dict[str, int]:
+def parameters(recommender: SequenceRecommender | RankingModel) -> dict[str, int]:
     """How many parameters the network has: ``total``, and ``nonzero`` of them."""
     weights = recommender.network.get_weights()
     total, nonzero = sum(values.size for values in weights), sum(int(np.count_nonzero(values)) for values in weights)

@@ -8,8 +8,12 @@ from edgerec.recipe.load import check_recipe, dump_recipe, load_recipe, read_doc
 from edgerec.recipe.model import Model
 from edgerec.recipe.prune import Prune
 from edgerec.recipe.quantize import Quantize
+from edgerec.recipe.ranker import Ranker
+from edgerec.recipe.ranking_recipe import RankingRecipe
+from edgerec.recipe.ranking_train import RankingTrain
 from edgerec.recipe.recipe import Recipe
 from edgerec.recipe.split import Split
+from edgerec.recipe.task import Task
 from edgerec.recipe.train import Train
 
 __all__ = [
@@ -20,8 +24,12 @@ __all__ = [
     "Model",
     "Prune",
     "Quantize",
+    "Ranker",
+    "RankingRecipe",
+    "RankingTrain",
     "Recipe",
     "Split",
+    "Task",
     "Train",
     "check_recipe",
     "dump_recipe",

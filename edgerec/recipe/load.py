@@ -14,10 +14,14 @@ from pydantic import BaseModel
 from edgerec.errors import RecipeError
 from edgerec.recipe.data import is_uri, mask_url
 from edgerec.recipe.distill import OWN
+from edgerec.recipe.ranking_recipe import RankingRecipe
 from edgerec.recipe.recipe import Recipe
 
+# By the key ``kind`` of the document.
+RECIPES: dict[str, type[Recipe] | type[RankingRecipe]] = {"retrieval": Recipe, "ranking": RankingRecipe}
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | RankingRecipe:
     """Read, override and check a recipe.
 
     Relative paths in the recipe are relative to the recipe's folder; paths in ``overrides``
@@ -50,7 +54,9 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def check_recipe(document: dict[str, Any], overrides: Sequence[str] = (), path: Path | None = None) -> Recipe:
+def check_recipe(
+    document: dict[str, Any], overrides: Sequence[str] = (), path: Path | None = None
+) -> Recipe | RankingRecipe:
     """The recipe that a document means, with ``overrides`` applied (see :func:`load_recipe`).
 
     Args:
@@ -60,15 +66,25 @@ def check_recipe(document: dict[str, Any], overrides: Sequence[str] = (), path: 
         RecipeError: unknown key, wrong type or combination; names file and key.
     """
     document = copy.deepcopy(document)
-    for keys, value in sorted(map(_parse_override, overrides), key=lambda override: not _is_tag(override[0])):
-        _override(document, keys, value)
+    root = _root_of(document, path)
+    for keys, value in sorted(map(_parse_override, overrides), key=lambda override: not _is_tag(root, override[0])):
+        _override(root, document, keys, value)
     try:
-        return Recipe.model_validate(document)
+        return root.model_validate(document)
     except pydantic.ValidationError as error:
-        raise RecipeError("\n".join(_explain(e, path) for e in error.errors())) from None
+        raise RecipeError("\n".join(_explain(root, e, path) for e in error.errors())) from None
 
 
-def dump_recipe(recipe: Recipe) -> str:
+def _root_of(document: dict[str, Any], path: Path | None) -> type[Recipe] | type[RankingRecipe]:
+    """The recipe that the ``kind`` of a document asks for."""
+    kind = document.get("kind", "retrieval")
+    if not isinstance(kind, str) or kind not in RECIPES:
+        where = f"{path}{_line_of(path, ['kind'])}" if path else "recipe"
+        raise RecipeError(f"{where}: kind: {kind!r} is unknown; {_nearest(str(kind), list(RECIPES))}")
+    return RECIPES[kind]
+
+
+def dump_recipe(recipe: Recipe | RankingRecipe) -> str:
     """The resolved recipe as JSON text, stable for fingerprints."""
     return recipe.model_dump_json(indent=2)
 
@@ -99,20 +115,20 @@ def _parse_override(override: str) -> tuple[list[str], Any]:
         return keys, text  # a bare word or path
 
 
-def _is_tag(keys: Sequence[str]) -> bool:
+def _is_tag(root: type[BaseModel], keys: Sequence[str]) -> bool:
     """Whether a key path decides which form a section has, such as ``model.encoder``."""
-    return any(keys[-1] == tag for section in _sections_at(keys[:-1]) for tag, _ in _tag_of(section))
+    return any(keys[-1] == tag for section in _sections_at(root, keys[:-1]) for tag, _ in _tag_of(section))
 
 
-def _override(document: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+def _override(root: type[BaseModel], document: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     """Set a key. With another encoder, method or source, settings that only go with the former one are dropped."""
     table = document
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
             raise RecipeError(f"--set {'.'.join(keys)}: {key} is not a section")
-    if _is_tag(keys) and table.get(keys[-1]) != value:
-        forms = _sections_at(keys[:-1])
+    if _is_tag(root, keys) and table.get(keys[-1]) != value:
+        forms = _sections_at(root, keys[:-1])
         kept = {name for form in forms if (keys[-1], value) in _tag_of(form) for name in form.model_fields}
         others = {name for form in forms for name in form.model_fields} - kept
         for name in others & set(table) if kept else ():
@@ -120,15 +136,15 @@ def _override(document: dict[str, Any], keys: Sequence[str], value: Any) -> None
     table[keys[-1]] = value
 
 
-def _explain(error: Any, path: Path | None) -> str:
-    location = _without_tags([str(part) for part in error["loc"]])
+def _explain(root: type[BaseModel], error: Any, path: Path | None) -> str:
+    location = _without_tags(root, [str(part) for part in error["loc"]])
     if error["type"].startswith("union_tag"):  # the tag is what is wrong, not its section
         location.append(error["ctx"]["discriminator"].strip("'"))
     key = ".".join(location)
     file = f"{path}{_line_of(path, location)}" if path else "recipe"
     where = f"{file}: {key}" if key else file
     if error["type"] == "extra_forbidden":
-        return f"{where}: {_unknown(location[:-1], location[-1])}"
+        return f"{where}: {_unknown(root, location[:-1], location[-1])}"
     if error["type"] == "union_tag_invalid":
         known = [tag.strip(" '") for tag in error["ctx"]["expected_tags"].split(",")]
         return f"{where}: {error['ctx']['tag']!r} is unknown; {_nearest(error['ctx']['tag'], known)}"
@@ -139,13 +155,13 @@ def _explain(error: Any, path: Path | None) -> str:
     return f"{where}: {message}{shown}"
 
 
-def _unknown(location: Sequence[str], key: str) -> str:
+def _unknown(root: type[BaseModel], location: Sequence[str], key: str) -> str:
     """What to say of a key that a section does not have."""
-    sections = [section for section in _sections_at(location) if key in section.model_fields]
+    sections = [section for section in _sections_at(root, location) if key in section.model_fields]
     if sections:  # a key of another encoder, method or source
         tags = [f'{tag} = "{name}"' for section in sections for tag, name in _tag_of(section)]
         return f"unknown key; it goes with {' or '.join(tags)}"
-    names = list(dict.fromkeys(name for section in _sections_at(location) for name in section.model_fields))
+    names = list(dict.fromkeys(name for section in _sections_at(root, location) for name in section.model_fields))
     return f"unknown key; {_nearest(key, names)}"
 
 
@@ -154,9 +170,9 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
 
 
-def _sections_at(location: Sequence[str]) -> list[type[BaseModel]]:
+def _sections_at(root: type[BaseModel], location: Sequence[str]) -> list[type[BaseModel]]:
     """The section at a key path, or all of them where a tag decides."""
-    sections: list[type[BaseModel]] = [Recipe]
+    sections: list[type[BaseModel]] = [root]
     for part in location:
         fields = [section.model_fields[part].annotation for section in sections if part in section.model_fields]
         sections = list(dict.fromkeys(section for annotation in fields for section in _section_types(annotation)))
@@ -172,17 +188,17 @@ def _section_types(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _tag_of(section: type[BaseModel]) -> list[tuple[str, str]]:
     """The key that tells a section from its siblings, and its value there."""
-    tags = ("encoder", "method", "source", "kind")
+    tags = ("encoder", "ranker", "method", "source", "kind")
     return [(tag, get_args(section.model_fields[tag].annotation)[0]) for tag in tags if tag in section.model_fields]
 
 
-def _without_tags(location: list[str]) -> list[str]:
+def _without_tags(root: type[BaseModel], location: list[str]) -> list[str]:
     """A key path as the recipe writes it: pydantic puts the tag behind the name of a section that has several forms."""
     path: list[str] = []
     parts = iter(location)
     for part in parts:
         path.append(part)
-        if len(_sections_at(path)) > 1:
+        if len(_sections_at(root, path)) > 1:
             next(parts, None)
     return path
 

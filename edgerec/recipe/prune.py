@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from edgerec.pruning.criteria import CRITERIA
 from edgerec.recipe.section import Section, default_tag
 
-Kind = Literal["dims", "state", "feed_forward", "heads", "blocks"]
+Kind = Literal["dims", "state", "feed_forward", "heads", "blocks", "hidden"]
 
 
 class PruneSection(Section):
@@ -48,7 +48,8 @@ class StructuredPrune(PruneSection):
         {"feed_forward": 0.25},
         min_length=1,
         description="share of the units that is removed, by their kind: dims of item vectors and residual stream, "
-        "state of a recurrent encoder, feed_forward layers, attention heads, whole blocks",
+        "state of a recurrent encoder, feed_forward layers, attention heads, whole blocks; of a "
+        "ranking model the hidden units of its dense layers",
     )
     after: Literal["fine-tune", "reinitialise"] = Field(
         "fine-tune", description="what the fine-tuning begins with: the weights that are left, or new ones"

@@ -49,6 +49,8 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _units_are_there_to_prune(self) -> "Recipe":
         kinds = self.prune.shares if self.prune.method == "structured" else {}
+        if "hidden" in kinds:
+            raise ValueError('prune.shares.hidden needs kind = "ranking"; an encoder has the units feed_forward')
         if "state" in kinds and self.model.encoder not in ("gru", "lru"):
             raise ValueError(f'prune.shares.state needs model.encoder = "gru" or "lru", not "{self.model.encoder}"')
         if "heads" in kinds and (self.model.encoder != "sasrec" or self.model.heads == 1):

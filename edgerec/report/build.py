@@ -1,6 +1,7 @@
 """Writes ``report.json``, ``report.html``, and ``MODEL_CARD.md`` with its ``curves.svg``."""
 
 import json
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import jinja2
 from edgerec.artifact import write_file
 from edgerec.evaluation.words import WHY_NOT_MEASURABLE, change, percent
 from edgerec.report import plots
+from edgerec.report.ranking import render_ranking_card, render_ranking_html
 from edgerec.report.steps import bytes_change, step_sentences
 
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
     """Write page, card and JSON into ``folder``; the JSON last, because its presence says that the report is done."""
-    for name, render in PAGES.items():
+    for name, render in pages_of(report).items():
         write_file(folder / name, render(report))
     write_file(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
@@ -50,6 +52,16 @@ def render_curves(report: dict[str, Any]) -> str:
 
 # The files beside report.json, and what renders each.
 PAGES = {"report.html": render_html, "MODEL_CARD.md": render_card, "curves.svg": render_curves}
+
+
+RANKING_PAGES = {"report.html": render_ranking_html, "MODEL_CARD.md": render_ranking_card}
+
+
+def pages_of(report: dict[str, Any]) -> Mapping[str, Callable[[dict[str, Any]], str]]:
+    """The files beside report.json that a report of its kind has, and what renders each."""
+    if report.get("kind") == "ranking":
+        return RANKING_PAGES
+    return PAGES
 
 
 def stage_summary(name: str, log: dict[str, Any]) -> str:

@@ -57,7 +57,7 @@ class ExportedModel:
         new = self.new.table
         vectors = None if new is None else self.model.recommender.new_item_vectors(new)
         recommender = self.model.recommender.folded(vectors, self._parts())
-        convert, length = self.workspace.recipe.convert, recommender.architecture.max_history
+        convert, length = self.workspace.retrieval.convert, recommender.architecture.max_history
         contract = Retrieval(
             max_history=length,
             max_exclude=convert.max_exclude or 4 * length,
@@ -71,7 +71,7 @@ class ExportedModel:
 
     def _parts(self) -> Parts:
         """The parts of the model that ``convert.parts`` names, with the prior by ``convert.prior``."""
-        convert, own = self.workspace.recipe.convert, self.model.recommender.parts
+        convert, own = self.workspace.retrieval.convert, self.model.recommender.parts
         prior = own.prior
         if convert.prior is not None:
             if prior is None:
@@ -99,7 +99,7 @@ class ExportedModel:
         if scheme not in self._flatbuffers:
             others = [stage.scheme for stage in self.stages if not stage.is_current()]
             wanted = dict.fromkeys([scheme, *(name for name in others if not SCHEMES[name].check(self.servable))])
-            save_model(self.servable, scratch / "saved_model", self.workspace.recipe.convert.bits)
+            save_model(self.servable, scratch / "saved_model", self.workspace.retrieval.convert.bits)
             self._flatbuffers |= build(scratch / "saved_model", list(wanted), scratch)
         return self._flatbuffers[scheme]
 

@@ -14,7 +14,7 @@ class ItemAttributes:
     """The columns of the item table that ``convert.attributes`` names, for all schemes."""
 
     def __init__(self, workspace: Workspace, prepared: Prepare, new: NewItems) -> None:
-        self._names = workspace.recipe.convert.attributes
+        self._names = workspace.retrieval.convert.attributes
         self._prepared, self._new = prepared, new
 
     @cached_property

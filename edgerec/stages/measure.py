@@ -10,11 +10,12 @@ import numpy as np
 import device_runner
 from device_runner import Recommender
 from device_runner.bench import bench
+from edgerec import gate
 from edgerec.artifact import stamp_of, write_file
 from edgerec.baselines import baselines_for
 from edgerec.data.dataset import Targets
 from edgerec.data.user_feature_rows import users_of
-from edgerec.evaluation.comparison import check_comparable
+from edgerec.evaluation.comparison import MARGIN, check_comparable
 from edgerec.evaluation.fidelity import conclude, fidelity
 from edgerec.evaluation.lists import list_figures
 from edgerec.evaluation.ranking import Evaluation, evaluate
@@ -67,6 +68,12 @@ class Measure(Stage):
     def document(self) -> dict[str, Any]:
         """The report without its gate, measured first if need be."""
         return dict(json.loads((self.made() / "figures.json").read_text()))
+
+    def judged(self, figures: dict[str, Any]) -> dict[str, Any]:
+        """What the recipe's limits say of the figures: the report's entries ``fidelity`` and ``gate``."""
+        limits = self.recipe.gate
+        kept = fidelity_conclusions(figures, limits.non_inferiority_margin or MARGIN)
+        return {"fidelity": kept, "gate": gate.judge(limits, figures["variants"][-1], figures["verdict"]["gain"])}
 
     def make(self, into: Path) -> None:
         self.workspace.progress.say("measuring")

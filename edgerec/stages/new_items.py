@@ -27,7 +27,7 @@ class NewItems:
         Raises:
             DataError: the file is absent, or lacks a column that ``model.item_features`` names.
         """
-        recipe = self._workspace.recipe
+        recipe = self._workspace.retrieval
         if recipe.convert.new_items is None:
             return None
         dataset = self._prepared.dataset
@@ -50,5 +50,5 @@ class NewItems:
         Raises:
             DataError: there is no such file.
         """
-        path = self._workspace.recipe.convert.new_items
+        path = self._workspace.retrieval.convert.new_items
         return None if path is None else File(Path(path)).fingerprint()

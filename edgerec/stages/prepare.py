@@ -10,7 +10,7 @@ from typing import Any
 import device_runner
 from edgerec.artifact import stamp_of
 from edgerec.data.dataset import Dataset
-from edgerec.data.prepare import prepare_into
+from edgerec.data.prepare import prepare_into, reads_values
 from edgerec.data.sources.tables import resolve_tables, source_fingerprint
 from edgerec.errors import DataError
 from edgerec.stages.stage import Stage
@@ -26,7 +26,8 @@ class Prepare(Stage):
     name = "dataset"
 
     def settings(self) -> Any:
-        data = self.recipe.data
+        recipe = self.workspace.recipe
+        data = recipe.data
         kept = data.model_dump(exclude=NOT_IN_THE_RESULT)
         for table in ("items", "users"):
             if kept.get(table):
@@ -34,8 +35,9 @@ class Prepare(Stage):
         return {
             "edgerec": device_runner.__version__,
             "data": kept,
-            "split": self.recipe.split.model_dump(),
+            "split": recipe.split.model_dump(),
             "tables": source_fingerprint(data),
+            **({"values": True} if reads_values(recipe) else {}),
         }
 
     def made(self) -> Path:
@@ -53,11 +55,12 @@ class Prepare(Stage):
             there = Dataset.load(self.folder).info
         except DataError:
             return
-        source = resolve_tables(self.recipe.data).interactions.described()
+        name = self.workspace.recipe.data.name
+        source = resolve_tables(self.workspace.recipe.data).interactions.described()
         tables = there.get("source", [])  # older data sets do not say where they are from
         known = next((table for table in tables if table["table"] == "interactions"), source)
         # Another query of the same database is a change of the recipe, another file is another data set.
-        if any(source.get(key) != known.get(key) for key in ("path", "url")) or there["name"] != self.recipe.data.name:
+        if any(source.get(key) != known.get(key) for key in ("path", "url")) or there["name"] != name:
             raise DataError(
                 f"{self.workspace.folder}: belongs to the data set {there['name']}, from "
                 f"{known.get('path') or known.get('url')}; name another folder with --out, or use --force to replace "
@@ -65,7 +68,7 @@ class Prepare(Stage):
             )
 
     def make(self, into: Path) -> None:
-        prepare_into(self.recipe, into, self.workspace.progress.say)
+        prepare_into(self.workspace.recipe, into, self.workspace.progress.say)
 
     @contextmanager
     def preview(self) -> Iterator[Dataset]:
@@ -76,7 +79,7 @@ class Prepare(Stage):
             yield Dataset.load(self.made())
             return
         with tempfile.TemporaryDirectory() as scratch:
-            prepare_into(self.recipe, Path(scratch), self.workspace.progress.say)
+            prepare_into(self.workspace.recipe, Path(scratch), self.workspace.progress.say)
             yield Dataset.load(Path(scratch))
 
     @cached_property

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from edgerec.artifact import fingerprint, new_folder, stamp_of
 from edgerec.progress import Progress
-from edgerec.recipe import Recipe
+from edgerec.recipe import RankingRecipe, Recipe
 
 # Seconds to wait for another process before the user is told.
 PATIENCE = 1.0
@@ -29,10 +29,22 @@ class Workspace:
         force: whether the folder may be reused for another data set.
     """
 
-    recipe: Recipe
+    recipe: Recipe | RankingRecipe
     folder: Path
     progress: Progress
     force: bool = False
+
+    @property
+    def retrieval(self) -> Recipe:
+        """The recipe, of a retrieval run."""
+        assert isinstance(self.recipe, Recipe)
+        return self.recipe
+
+    @property
+    def ranking(self) -> RankingRecipe:
+        """The recipe, of a ranking run."""
+        assert isinstance(self.recipe, RankingRecipe)
+        return self.recipe
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -66,7 +78,13 @@ class Stage(ABC):
 
     @property
     def recipe(self) -> Recipe:
-        return self.workspace.recipe
+        """The recipe of a retrieval run."""
+        return self.workspace.retrieval
+
+    @property
+    def ranking_recipe(self) -> RankingRecipe:
+        """The recipe of a ranking run."""
+        return self.workspace.ranking
 
     @abstractmethod
     def settings(self) -> Any:

@@ -96,6 +96,7 @@ class Trials:
             return self._known[name]
         folder = self.workspace.folder / "sweep" / "trials" / name
         stages = PIPELINES[recipe.kind](Workspace(recipe, folder, self._quiet))
+        assert isinstance(stages, Stages)
         self._share(stages)
         shipped = stages.bundles[-1]
         manifest = Bundle.read(shipped.bundle).manifest
@@ -125,7 +126,9 @@ class Trials:
         }
         if hasattr(recipe, "quantize") and recipe.quantize.scheme is None:
             del epochs["quantize.epochs"]  # has no effect
-        return check_recipe(document, [*overrides, *(f"{key}={value}" for key, value in epochs.items())])
+        checked = check_recipe(document, [*overrides, *(f"{key}={value}" for key, value in epochs.items())])
+        assert isinstance(checked, Recipe)
+        return checked
 
     def _share(self, stages: Stages) -> None:
         """Let a trial read the data set and the trained model of the run, and whatever else is the same for both and

@@ -45,11 +45,12 @@ class Fit:
     workers: Workers = field(default_factory=Workers.alone)
 
     def run(self) -> dict[str, Any]:
-        """Fit, and leave the model at the epoch with the best validation NDCG@10.
+        """Fit, and leave the model at the epoch with the best validation figure.
 
         Returns:
-            ``loss`` (its name), ``epochs`` run, ``best_epoch``, ``validation_ndcg@10``, ``seconds``, ``stopped`` (why
-            it ended) and the ``curve``: for each epoch ``epoch``, ``loss``, ``ndcg@10`` and ``learning_rate``.
+            ``loss`` (its name), ``epochs`` run, ``best_epoch``, ``validation_FIGURE``, ``seconds``, ``stopped`` (why
+            it ended) and the ``curve``: for each epoch ``epoch``, ``loss``, ``FIGURE`` and ``learning_rate``. FIGURE
+            is the name of the objective's figure, such as ``ndcg@10``.
 
         Raises:
             TrainingError: the loss was not finite before any epoch could be kept.
@@ -111,7 +112,8 @@ class _Fitting:
                     with _writing(fit.checkpoints):
                         self.manager.save()
                         log.add(entry)
-                text = f"loss {entry['loss']:.4f}, validation NDCG@10 {entry['ndcg@10']:.4f}"
+                figure = fit.objective.figure
+                text = f"loss {entry['loss']:.4f}, validation {figure.title} {entry[figure.name]:.4f}"
                 bar.epoch(len(self.curve), text, self.seconds / len(self.curve), self.planned)
         if log:
             log.close()
@@ -141,9 +143,10 @@ class _Fitting:
         with self._kept_weights():
             figures = np.array([np.mean([float(loss) for loss in losses]), fit.objective.validate()])
             # Summed over the workers, so that all decide alike.
-            loss, ndcg = (float(figure) for figure in fit.workers.total(figures))
+            loss, found = (float(figure) for figure in fit.workers.total(figures))
             rate = float(self.optimizer.learning_rate.numpy())
-            self.curve.append({"epoch": done + 1, "loss": loss, "ndcg@10": ndcg, "learning_rate": rate})
+            name = fit.objective.figure.name
+            self.curve.append({"epoch": done + 1, "loss": loss, name: found, "learning_rate": rate})
             if self._best() is self.curve[-1]:
                 for kept, weight in zip(self.saved.best, self.weights, strict=True):
                     kept.assign(weight)
@@ -166,11 +169,12 @@ class _Fitting:
             )
         for weight, kept in zip(self.weights, self.saved.best, strict=True):
             weight.assign(kept)
+        figure = self.fit.objective.figure.name
         return {
             "loss": self.fit.objective.name,
             "epochs": len(self.curve),
             "best_epoch": int(best["epoch"]),
-            "validation_ndcg@10": best["ndcg@10"],
+            f"validation_{figure}": best[figure],
             "seconds": round(self.seconds, 1),
             "stopped": stopped,
             "curve": self.curve,
@@ -186,7 +190,9 @@ class _Fitting:
 
     def _best(self) -> Entry | None:
         """The best epoch so far, the first of equal ones."""
-        return max(self._counted(), key=lambda entry: entry["ndcg@10"], default=None)
+        figure = self.fit.objective.figure
+        best = max if figure.higher_is_better else min
+        return best(self._counted(), key=lambda entry: entry[figure.name], default=None)
 
     def _reason_to_stop(self) -> str:
         """Why the fit ends here, in words; ``""`` if it goes on."""

@@ -1,6 +1,7 @@
 """What a fit minimises, and what it is validated by."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,15 +21,38 @@ from edgerec.training.losses import Loss, cross_entropy, multiplies_bfloat16, sa
 FULL_SOFTMAX_ITEMS = 20_000
 
 
+@dataclass(frozen=True)
+class Figure:
+    """What a fit is validated by.
+
+    Attributes:
+        name: in logs and curves.
+        title: for people.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool = True
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether ``one`` is better than ``other``."""
+        return one > other if self.higher_is_better else one < other
+
+
+NDCG = Figure("ndcg@10", "NDCG@10")
+
+
 class Objective(Protocol):
     """What the loop (``edgerec.training.loop``) fits.
 
     Attributes:
         name: of the loss, for reports.
+        figure: what ``validate`` measures.
         network: its trainable variables are fitted. It may have parts of its own, such as masks.
     """
 
     name: str
+    figure: Figure
     network: keras.Model
 
     @property
@@ -49,7 +73,7 @@ class Objective(Protocol):
         """The loss of a share, so scaled that the shares of all workers sum to the batch's. Traced into a graph."""
 
     def validate(self) -> float:
-        """NDCG@10 on the validation targets; of several workers, this one's share of the mean."""
+        """The figure on the validation part; of several workers, this one's share of the mean."""
 
 
 class NextItem:
@@ -59,6 +83,8 @@ class NextItem:
         recommender: the model; ``network`` may stand in for its own, over the same layers.
         workers: who share each batch; default: this process alone.
     """
+
+    figure = NDCG
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from math import ceil
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.recipe import Prune, Quantize, Train
+from edgerec.recipe import Prune, Quantize, RankingTrain, Train
 
 # Steps in which the learning rate rises to its peak.
 WARM_UP = 200
@@ -36,14 +36,14 @@ class Schedule:
     max_minutes: float | None = None
 
     @classmethod
-    def of_training(cls, train: Train, steps_per_epoch: int) -> "Schedule":
+    def of_training(cls, train: Train | RankingTrain, steps_per_epoch: int) -> "Schedule":
         """What ``[train]`` asks for."""
         epochs = train.epochs or max(EPOCHS, ceil(STEPS / max(1, steps_per_epoch)))
         patience = train.patience or ceil(epochs / 3)
         return cls(epochs, patience, train.learning_rate, train.steady, train.seed, train.max_minutes)
 
     @classmethod
-    def of_fine_tuning(cls, train: Train, tuning: Prune | Quantize) -> "Schedule":
+    def of_fine_tuning(cls, train: Train | RankingTrain, tuning: Prune | Quantize) -> "Schedule":
         """All epochs of ``tuning``, without a limit of time; the rest as in training."""
         return cls(tuning.epochs, tuning.epochs, tuning.learning_rate, train.steady, train.seed)
 

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import tensorflow as tf
 
-# Names in the log of the figures in a curve's entry; the step is the epoch.
-SCALARS = {"loss": "loss", "ndcg@10": "validation/ndcg@10", "learning_rate": "learning_rate"}
+# Names in the log of the figures in a curve's entry; the step is the epoch. Each entry has one figure of validation.
+SCALARS = {
+    "loss": "loss",
+    "ndcg@10": "validation/ndcg@10",
+    "rmse": "validation/rmse",
+    "auc": "validation/auc",
+    "learning_rate": "learning_rate",
+}
 # What makes a tensor a scalar to TensorBoard; ``tf.summary.scalar`` writes the same, but needs TensorBoard installed.
 METADATA = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
 
@@ -28,6 +34,8 @@ class ScalarLog:
         """Log an entry of the curve."""
         with self._writer.as_default():
             for key, name in SCALARS.items():
+                if key not in entry:
+                    continue
                 value = tf.constant(entry[key], tf.float32)
                 tf.summary.write(name, value, step=int(entry["epoch"]), metadata=METADATA)
         self._writer.flush()

@@ -9,9 +9,13 @@ from typing import Any
 import tf_keras as keras
 
 from converters.registry import Registry
+from edgerec.rankers import RankingModel
 from edgerec.recommenders import SequenceRecommender
 from edgerec.training.hooks import Hook
 from edgerec.training.objective import Objective
+
+# What can be pruned.
+Prunable = SequenceRecommender | RankingModel
 
 
 @dataclass(frozen=True)
@@ -19,19 +23,19 @@ class Pruning:
     """The result of a pruning method: what to fine-tune.
 
     Attributes:
-        recommender: the pruned model, which is kept.
+        recommender: the pruned model, of the kind of the trained one, which is kept.
         network: the graph to fine-tune: the recommender's own, or one with masks over the same layers.
         hooks: what the method does while fine-tuning.
         averaged: whether an average of the fine-tuned weights is kept, as in training.
     """
 
-    recommender: SequenceRecommender
+    recommender: Any
     network: keras.Model
     hooks: Sequence[Hook] = ()
     averaged: bool = True
 
 
 # The trained recommender, the recipe's section, and the objective that it was trained on -> what to fine-tune.
-Method = Callable[[SequenceRecommender, Any, Objective], Pruning]
+Method = Callable[[Any, Any, Objective], Pruning]
 
 METHODS: Registry[Method] = Registry("pruning method")

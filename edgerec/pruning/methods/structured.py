@@ -8,27 +8,40 @@ import numpy as np
 
 from edgerec.pruning.criteria import CRITERIA
 from edgerec.pruning.criteria.criterion import ACROSS_GROUPS
-from edgerec.pruning.methods.method import METHODS, Pruning
+from edgerec.pruning.dense_units import cut_dense, dense_groups
+from edgerec.pruning.methods.method import METHODS, Prunable, Pruning
 from edgerec.pruning.surgery import cut
 from edgerec.pruning.units import Slice, UnitGroup, unit_groups
+from edgerec.rankers import RankingModel
 from edgerec.recipe.prune import StructuredPrune
-from edgerec.recommenders import SequenceRecommender
 from edgerec.training.objective import Objective
 
 
-def structured(recommender: SequenceRecommender, settings: StructuredPrune, objective: Objective) -> Pruning:
-    """The recommender without ``settings.shares`` of the units of each group, at least one of which is left."""
+def structured(recommender: Prunable, settings: StructuredPrune, objective: Objective) -> Pruning:
+    """The model without ``settings.shares`` of the units of each group, at least one of which is left."""
     shares: dict[str, float] = {str(kind): share for kind, share in settings.shares.items()}
-    groups = unit_groups(recommender, list(shares))
+    if isinstance(recommender, RankingModel):
+        groups = dense_groups(recommender, list(shares))
+    else:
+        groups = unit_groups(recommender, list(shares))
     importance = CRITERIA[settings.criterion](groups, objective)
     left = {group.name: max(1, round(group.units * (1 - shares[group.kind]))) for group in groups}
     if settings.criterion in ACROSS_GROUPS:
         left = _left_across(groups, importance, left)
     # Stable, so that of equally important units the first are kept.
     kept = {name: np.sort(np.argsort(-importance[name], kind="stable")[:count]) for name, count in left.items()}
-    smaller = cut(recommender, groups, kept)
-    if settings.after == "reinitialise":
-        smaller = recommender.reshaped(smaller.architecture)
+    return _cut(recommender, groups, kept, settings.after == "reinitialise")
+
+
+def _cut(model: Prunable, groups: Sequence[UnitGroup], kept: Mapping[str, np.ndarray], reinitialise: bool) -> Pruning:
+    """The model with the units that are kept, and with their weights or new ones."""
+    smaller: Prunable
+    if isinstance(model, RankingModel):
+        smaller_ranker = cut_dense(model, groups, kept)
+        smaller = model.reshaped(smaller_ranker.architecture) if reinitialise else smaller_ranker
+    else:
+        smaller_recommender = cut(model, groups, kept)
+        smaller = model.reshaped(smaller_recommender.architecture) if reinitialise else smaller_recommender
     return Pruning(smaller, smaller.network)
 
 

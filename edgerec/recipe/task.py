@@ -1,0 +1,42 @@
+"""``[task]``: what a ranking model predicts, tagged by ``kind``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edgerec.recipe.section import Section, default_tag
+
+
+class RatingTask(Section):
+    """The number in ``data.columns.value``, such as a rating: regression by mean squared error."""
+
+    kind: Literal["rating"] = "rating"
+
+
+class BinaryTask(Section):
+    """Whether the number in ``data.columns.value`` is high enough, such as a click: binary cross-entropy."""
+
+    kind: Literal["binary"]
+    positive_from: float = Field(1.0, description="values from this on are positive, the others negative")
+
+
+class ImplicitTask(Section):
+    """Whether an interaction happens at all, such as a purchase: each interaction is positive, and items that the user
+    had no interaction with are drawn as negatives. Binary cross-entropy.
+    """
+
+    kind: Literal["implicit"]
+    negatives: int = Field(4, ge=1, le=100, description="negatives drawn for each interaction in training")
+    test_negatives: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="the same in validation and test; default: as many as in training, as calibration means little with "
+        "other shares of positive rows",
+    )
+    popularity: float = Field(
+        0.75, ge=0, le=1, description="items are drawn by their training interactions to this power; 0: all alike"
+    )
+
+
+Task = Annotated[RatingTask | BinaryTask | ImplicitTask, Field(discriminator="kind"), default_tag("kind", "rating")]

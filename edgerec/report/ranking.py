@@ -1,0 +1,147 @@
+"""The report of a ranking run: terminal, model card and page."""
+
+import html
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from edgerec.evaluation.scored_rows import figures_of
+from edgerec.evaluation.words import percent
+
+
+def print_ranking_report(report: dict[str, Any]) -> None:
+    """Print variants and baselines on stdout."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
+    console.print(f"\n{_data_line(report)}", markup=False)
+    head, *lines = table_rows(report)
+    table = Table(head[0], box=None, header_style="bold", pad_edge=False)
+    for heading in head[1:]:
+        table.add_column(heading, justify="right")
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+    for sentence in sentences(report):
+        console.print(sentence, markup=False)
+
+
+def table_rows(report: dict[str, Any]) -> list[list[str]]:
+    """The heading and a line for each baseline and variant, as text."""
+    figures = figures_of(report["task"]["kind"])
+    rows = [["variant", "kB", *(figure.title for figure in figures), "95 % interval", "loss", "Kendall's τ", "p50 ms"]]
+    for baseline in report["baselines"]:
+        shown = [f"{baseline['quality'][figure.name]:.4f}" for figure in figures]
+        rows.append([f"{baseline['name']} (baseline)", "", *shown, _interval(baseline["interval"]), "", "", ""])
+    for number, variant in enumerate(report["variants"]):
+        shown = [f"{variant['quality'][figure.name]:.4f}" for figure in figures]
+        in_file = variant["file"] is not None
+        rows.append(
+            [
+                variant["name"],
+                f"{variant['bytes']['total'] / 1000:,.1f}" if in_file else "",
+                *shown,
+                _interval(variant["interval"]),
+                f"{variant['fidelity']['loss']:+.2%}" if number else "reference",
+                f"{variant['fidelity']['kendall_tau']:.4f}" if number else "",
+                f"{variant['latency_ms']['p50']:.3f}" if in_file else "",
+            ]
+        )
+    return rows
+
+
+def sentences(report: dict[str, Any]) -> list[str]:
+    """What the figures mean, and how the models were trained."""
+    shipped = report["variants"][-1]
+    found = [
+        f"{shipped['name']} is {percent(abs(report['gain']))} {'better' if report['gain'] >= 0 else 'worse'} than the "
+        f"best baseline, {report['best_baseline']}. Loss: of the main figure against {report['variants'][0]['name']}."
+    ]
+    for name, log in report["training"].items():
+        gap = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in log.get("gap", {}).items())
+        found.append(
+            f"{name}: {log['loss']}, epoch {log['best_epoch']} of {log['epochs']} kept, {log['seconds']:.0f} s, "
+            f"{log['parameters']['total']:,} parameters ({log['parameters']['nonzero']:,} not zero); {gap}"
+        )
+    return found
+
+
+def render_ranking_card(report: dict[str, Any]) -> str:
+    """The model card in Markdown."""
+    head, *lines = table_rows(report)
+    table = "\n".join(
+        ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *(f"| {' | '.join(x)} |" for x in lines)]
+    )
+    slices = "\n".join(
+        f"| {kind} | {row['name']} | {row['rows']:,} | {row[report['main']]:.4f} |"
+        for kind, rows in report["variants"][-1]["slices"].items()
+        for row in rows
+    )
+    return (
+        f"# {report['dataset']['name']}\n\nA ranking model ({report['model']['ranker']}) that predicts "
+        f"{_predicts(report['task']['kind'])}. {_data_line(report)}.\n\n{table}\n\n"
+        + "\n".join(f"- {sentence}" for sentence in sentences(report))
+        + f"\n\n## Who is served how well (the file that ships)\n\n| slice | | rows | {report['main']} |\n"
+        + f"|---|---|---|---|\n{slices}\n"
+    )
+
+
+def render_ranking_html(report: dict[str, Any]) -> str:
+    """The report as one HTML page without scripts and links."""
+    head, *lines = table_rows(report)
+    cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>\n" for line in lines)
+    slices = "".join(
+        f"<tr><td>{kind}</td><td>{html.escape(row['name'])}</td><td>{row['rows']:,}</td>"
+        f"<td>{row[report['main']]:.4f}</td></tr>\n"
+        for kind, rows in report["variants"][-1]["slices"].items()
+        for row in rows
+    )
+    style = "body{font:16px sans-serif;margin:2em auto;max-width:70em}td,th{padding:.2em .7em;text-align:right}"
+    first = "td:first-child,th:first-child{text-align:left}"
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(report["dataset"]["name"])}</title>'
+        f"<style>{style}{first}</style><h1>{html.escape(report['dataset']['name'])}</h1>"
+        f"<p>Predicts {_predicts(report['task']['kind'])}. {html.escape(_data_line(report))}.</p><table><tr>"
+        + "".join(f"<th>{heading}</th>" for heading in head)
+        + f"</tr>\n{cells}</table>"
+        + "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences(report))
+        + f"<h2>By slice</h2><table><tr><th>slice</th><th></th><th>rows</th><th>{report['main']}</th></tr>{slices}"
+        "</table></html>\n"
+    )
+
+
+def render_ranking_bundle_card(**facts: Any) -> str:
+    """The model card that is inside a bundle, from what is known when it is converted."""
+    quality = ", ".join(f"{name} {value:.4f}" for name, value in facts["quality"].items())
+    reads = ", ".join(f"{entry['name']} ({entry['of']})" for entry in facts["features"])
+    runtimes = ", ".join(f"{name} {found['version']}" for name, found in facts["runtimes"].items())
+    return (
+        f"# {facts['name']} ({facts['scheme']})\n\nA ranking model ({facts['model']['ranker']}) by edgerec "
+        f"{facts['version']} that predicts {_predicts(facts['label'])} for up to {facts['contract']['candidates']} "
+        f"candidates at a time. It reads: {reads}. No user id is in this file.\n\n"
+        f"- Data: {facts['dataset']['name']}, {facts['dataset']['split']} split "
+        f"{facts['dataset']['split_fingerprint']}\n"
+        f"- Quality of this file on {facts['rows']:,} test rows: {quality}\n"
+        f"- Verified against Keras on {facts['cases']:,} requests: {runtimes}\n"
+    )
+
+
+def _predicts(label: str) -> str:
+    return {
+        "rating": "ratings",
+        "binary": "the chance of a positive response",
+        "implicit": "the chance of an interaction, among drawn negatives",
+    }[label]
+
+
+def _data_line(report: dict[str, Any]) -> str:
+    data = report["dataset"]
+    return (
+        f"{data['name']}: {data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions, "
+        f"{data['split']} split {data['split_fingerprint']}, {data['test_rows']:,} test rows"
+    )
+
+
+def _interval(ends: list[float]) -> str:
+    return f"[{ends[0]:.4f}, {ends[1]:.4f}]"

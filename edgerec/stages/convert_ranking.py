@@ -1,0 +1,206 @@
+"""Ranking model -> quantized, verified bundle, measured through the device runtime."""
+
+import json
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import device_runner
+from converters.build import build
+from converters.bundle_writer import with_facts
+from converters.convert import Converted, Vocabulary, check_convertible
+from converters.convert_ranking import bundle_ranking_flatbuffer
+from converters.schemes import SCHEMES
+from converters.servable import save_model
+from converters.sizes import bundle_sizes
+from device_runner import Ranker
+from device_runner.backends import installed_backends
+from edgerec.artifact import scratch_folder, write_file
+from edgerec.data.labelled_rows import LabelledRows
+from edgerec.data.sources.tables import resolve_tables
+from edgerec.evaluation.scored_rows import ScoredRows
+from edgerec.rankers.row_inputs import RowInputs
+from edgerec.rankers.serving import ServedRanker, ranking_features
+from edgerec.report.ranking import render_ranking_bundle_card
+from edgerec.stages.prepare_ranking import PrepareRanking
+from edgerec.stages.stage import Stage, Workspace
+from edgerec.stages.train_ranking import RankingStage
+
+TIMED, WARM_UP = 500, 20
+PERCENTILES = (50, 90, 95, 99)
+
+
+class ExportedRanker:
+    """One ranking model as it is exported, which the stages of all schemes share."""
+
+    def __init__(self, workspace: Workspace, prepared: PrepareRanking, made: RankingStage) -> None:
+        self.workspace, self.prepared, self.made = workspace, prepared, made
+        self.stages: list[ConvertRanking] = []
+        self._flatbuffers: dict[str, bytes | str] = {}
+
+    @cached_property
+    def servable(self) -> ServedRanker:
+        """The model with its signature."""
+        return ServedRanker(self.made.model, self.made.ranking_recipe.convert.candidates)
+
+    @cached_property
+    def rows(self) -> RowInputs:
+        """Makes the inputs of test rows."""
+        return self.made.model.row_inputs(self.prepared.dataset, self.made.known)
+
+    def flatbuffer(self, scheme: str, scratch: Path) -> bytes | str:
+        """See :func:`converters.build.build`; all schemes that are out of date are converted in one process."""
+        if scheme not in self._flatbuffers:
+            others = [stage.scheme for stage in self.stages if not stage.is_current()]
+            wanted = dict.fromkeys([scheme, *(name for name in others if not SCHEMES[name].check(self.servable))])
+            save_model(self.servable, scratch / "saved_model", self.made.ranking_recipe.convert.bits)
+            self._flatbuffers |= build(scratch / "saved_model", list(wanted), scratch)
+        return self._flatbuffers[scheme]
+
+
+class ConvertRanking(Stage):
+    """One bundle: a ranking model by a scheme."""
+
+    def __init__(self, exports: ExportedRanker, variant: str, scheme: str) -> None:
+        super().__init__(exports.workspace)
+        self.name = f"bundles/{variant}"
+        self.inputs = [exports.prepared, exports.made]
+        self.variant, self.scheme = variant, scheme
+        self._exports, self._prepared = exports, exports.prepared
+        exports.stages.append(self)
+
+    def settings(self) -> Any:
+        recipe = self.ranking_recipe
+        return {
+            "scheme": self.scheme,
+            "convert": recipe.convert.model_dump(exclude={"schemes"}),
+            "report": {"histories": recipe.report.histories},
+            "runtimes": installed_backends(),
+        }
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle file, made first if need be."""
+        return self.made() / self._file_name
+
+    @property
+    def _file_name(self) -> str:
+        return f"{self.ranking_recipe.data.name}-{self.variant}.tflite"
+
+    def make(self, into: Path) -> None:
+        recipe, servable = self.ranking_recipe, self._exports.servable
+        check_convertible(servable, self.scheme)
+        self.workspace.progress.say(f"converting {self.variant}")
+        features = ranking_features(servable.model, self._exports.rows.items)
+        cases = self._cases()
+        with scratch_folder(self.workspace.folder) as scratch:
+            converted = bundle_ranking_flatbuffer(
+                self._exports.flatbuffer(self.scheme, scratch), servable, self.scheme, recipe.data.name,
+                self._vocabulary(), features, cases, self._facts(), scratch,
+            )  # fmt: skip
+        path = into / self._file_name
+        path.write_bytes(converted.content)
+        measured = self._measure(path, converted, cases, into)
+        card = render_ranking_bundle_card(
+            name=recipe.data.name, scheme=self.scheme, version=device_runner.__version__,
+            model=recipe.model.model_dump(), contract=servable.contract.to_json(), dataset=self._prepared.dataset.info,
+            label=recipe.task.kind, features=features.described, quality=measured["quality"],
+            rows=len(self._prepared.test_rows), cases=len(cases["item"]),
+            runtimes={name: v.to_json() for name, v in converted.verified.items() if v.passed},
+        )  # fmt: skip
+        path.write_bytes(with_facts(path, {"quality": measured["quality"]}, card))
+        measured["bytes"] = bundle_sizes(path, servable.tables)
+        write_file(into / "measured.json", json.dumps(measured, indent=2) + "\n")
+
+    def _vocabulary(self) -> Vocabulary:
+        table = self._prepared.dataset.item_table
+        titled = "title" in table and self.ranking_recipe.convert.titles
+        return Vocabulary(list(table["item_id"]), list(table["title"].fillna("")) if titled else None)
+
+    def _facts(self) -> dict[str, Any]:
+        dataset, recipe = self._prepared.dataset, self.ranking_recipe
+        return {
+            "dataset": {
+                "name": dataset.name,
+                "split_fingerprint": dataset.split_fingerprint,
+                "item_column": resolve_tables(recipe.data).columns.item,
+            },
+            "edgerec": device_runner.__version__,
+            "label": recipe.task.kind,
+        }
+
+    def _cases(self) -> dict[str, np.ndarray]:
+        """Real requests that the file is verified on: users, moments and histories of test rows, each with the row's
+        item and random others as candidates.
+        """
+        rows, size = self._prepared.test_rows, self._exports.servable.contract.candidates
+        sample = rows.sample(self.ranking_recipe.report.histories, seed=0)
+        rng = np.random.default_rng(0)
+        lines = [self._candidates(sample, number, size, rng) for number in range(sample.groups)]
+        return {name: np.stack([line[name] for line in lines]) for name in lines[0]}
+
+    def _candidates(
+        self, sample: LabelledRows, number: int, size: int, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        first, rows = number * sample.group, self._prepared.dataset.items + 1
+        items = np.resize(rng.permutation(rows), size).astype(np.int32)
+        items[items == sample.items[first]] = items[0]
+        items[0] = sample.items[first]
+        same = np.repeat(np.array([first]), size)
+        request = LabelledRows(sample.events[same], sample.users[same], items, np.zeros(size, np.float32), group=size)
+        return self._exports.rows.of(request)
+
+    def _measure(self, path: Path, converted: Converted, cases: dict[str, np.ndarray], into: Path) -> dict[str, Any]:
+        """Quality of the bundle on all test rows, through the runtime that ``load`` would choose, and its latency."""
+        rows, ranker = self._prepared.test_rows, Ranker.load(path)
+        scores, size = np.empty(len(rows), np.float32), ranker.contract.candidates
+        of_items = {"item", *(f.input for f in self._exports.servable.model.architecture.inputs.of("item"))}
+        with self.workspace.progress.steps(f"test {self.variant} on {ranker.backend}", len(rows)) as bar:
+            done = 0
+            for batch in self._exports.rows.batches(rows):
+                groups = len(batch["item"]) // rows.group
+                for number in range(groups):
+                    own = slice(number * rows.group, (number + 1) * rows.group)
+                    for start in range(own.start, own.stop, size):
+                        part = slice(start, min(start + size, own.stop))
+                        inputs = {
+                            name: _padded(values[part], size) if name in of_items else values[number : number + 1]
+                            for name, values in batch.items()
+                        }
+                        count = part.stop - part.start
+                        scores[done + part.start : done + part.stop] = ranker.invoke(inputs)[:count]
+                done += len(batch["item"])
+                bar.advance(len(batch["item"]))
+        evaluation = ScoredRows.of(self.ranking_recipe.task.kind, rows, scores)
+        evaluation.save(into)
+        latency = _latency(ranker, cases)
+        ranker.close()
+        return {
+            "quality": evaluation.quality(),
+            "evaluated_on": ranker.backend,
+            "latency_ms": latency,
+            "runtimes": {name: verification.to_json() for name, verification in converted.verified.items()},
+            "verified_requests": len(cases["item"]),
+        }
+
+
+def _padded(values: np.ndarray, size: int) -> np.ndarray:
+    missing = np.nan if values.dtype == np.float32 else 0
+    padded = np.full((size, *values.shape[1:]), missing, values.dtype)
+    padded[: len(values)] = values
+    return padded
+
+
+def _latency(ranker: Ranker, cases: dict[str, np.ndarray]) -> dict[str, float]:
+    """Percentiles of the time to score one request of all candidates, ms."""
+    count, times = len(cases["item"]), np.empty(TIMED)
+    for turn in range(-WARM_UP, TIMED):
+        inputs = {name: values[turn % count] for name, values in cases.items()}
+        start = time.perf_counter_ns()
+        ranker.invoke(inputs)
+        times[max(turn, 0)] = time.perf_counter_ns() - start
+    found = np.percentile(times / 1e6, PERCENTILES)
+    return {f"p{p}": round(float(value), 4) for p, value in zip(PERCENTILES, found, strict=True)}

@@ -1,0 +1,105 @@
+"""Ranking models, bundles and baselines -> figures side by side."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import device_runner
+from edgerec.artifact import write_file
+from edgerec.baselines.labels import label_baselines
+from edgerec.data.labelled_rows import Histories, labelled_rows
+from edgerec.evaluation.scored_rows import ScoredRows, by_slice, fidelity
+from edgerec.gate import judge_ranking
+from edgerec.stages.convert_ranking import ConvertRanking
+from edgerec.stages.prepare_ranking import PrepareRanking
+from edgerec.stages.stage import Stage, Workspace
+from edgerec.stages.train_ranking import RankingStage
+
+ENTRIES = 1
+
+
+class MeasureRanking(Stage):
+    """Measures everything that the report of a ranking run shows. The trained model is the reference for fidelity."""
+
+    name = "measured"
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        prepared: PrepareRanking,
+        models: Sequence[RankingStage],
+        bundles: Sequence[ConvertRanking],
+    ) -> None:
+        super().__init__(workspace)
+        self.inputs = [prepared, *models, *bundles]
+        self._prepared, self.models, self._bundles = prepared, models, bundles
+
+    def settings(self) -> Any:
+        return {"edgerec": device_runner.__version__, "entries": ENTRIES}
+
+    def document(self) -> dict[str, Any]:
+        """The report without its gate, measured first if need be."""
+        return dict(json.loads((self.made() / "figures.json").read_text()))
+
+    def judged(self, figures: dict[str, Any]) -> dict[str, Any]:
+        """What the recipe's limits say of the figures: the report's entry ``gate``."""
+        return {"gate": judge_ranking(self.ranking_recipe.gate, figures["variants"][-1], figures["gain"])}
+
+    def make(self, into: Path) -> None:
+        self.workspace.progress.say("measuring")
+        dataset, recipe, rows = self._prepared.dataset, self.ranking_recipe, self._prepared.test_rows
+        known = self.models[0].known
+        train = labelled_rows(dataset, recipe.task, known, recipe.train.seed)
+        sizes = (dataset.users, dataset.items + 1)
+        label = recipe.task.kind
+        baselines = {
+            name: ScoredRows.of(label, rows, fit(train, rows, sizes)) for name, fit in label_baselines(label).items()
+        }
+        histories = Histories(dataset, getattr(recipe.model, "max_history", 1), known)
+        reference = ScoredRows.load(self.models[0].folder)
+        lists = reference.lists()
+        entries: list[tuple[ScoredRows, dict[str, Any]]] = []
+        for stage in self.models:
+            name = "keras" if stage.name == "trained" else f"keras-{stage.name}"
+            facts = {"name": name, "file": None, "scheme": "keras", "sparsity": stage.log()["sparsity"]["total"]}
+            entries.append((ScoredRows.load(stage.folder), facts))
+        for bundle in self._bundles:
+            measured = json.loads((bundle.folder / "measured.json").read_text())
+            file = str(bundle.bundle.relative_to(self.workspace.folder))
+            kept = {key: measured[key] for key in ("bytes", "latency_ms", "runtimes", "verified_requests")}
+            facts = {"name": bundle.variant, "file": file, "scheme": bundle.scheme, **kept}
+            entries.append((ScoredRows.load(bundle.folder), facts))
+        variants = [
+            {
+                **facts,
+                "quality": scored.quality(),
+                "interval": list(scored.main_interval()),
+                "fidelity": fidelity(reference, scored, lists),
+                "slices": by_slice(scored, rows, dataset, histories),
+            }
+            for scored, facts in entries
+        ]
+        shipped, main = entries[-1][0], reference.main
+        best = (max if main.higher_is_better else min)(baselines, key=lambda name: baselines[name].main_figure())
+        ratio = shipped.main_figure() / baselines[best].main_figure() - 1
+        document = {
+            "kind": "ranking",
+            "task": recipe.task.model_dump(),
+            "main": main.name,
+            "dataset": {
+                **{name: dataset.info[name] for name in ("name", "users", "items", "interactions", "split")},
+                "split_fingerprint": dataset.split_fingerprint,
+                "test_rows": len(rows),
+            },
+            "model": recipe.model.model_dump(),
+            "training": {stage.name: stage.log() for stage in self.models},
+            "baselines": [
+                {"name": name, "quality": scored.quality(), "interval": list(scored.main_interval())}
+                for name, scored in baselines.items()
+            ],
+            "best_baseline": best,
+            "gain": ratio if main.higher_is_better else -ratio,
+            "variants": variants,
+        }
+        write_file(into / "figures.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
