@@ -44,7 +44,8 @@ def shop(purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     duckdb.execute(f"copy (select {columns} from {products} limit 3) to '{folder}/new.csv' (header)")
     ages = f"select distinct household as customer, 18 + household::int % 60 as age from {source}"
     duckdb.execute(f"copy ({ages}) to '{folder}/customers.csv' (header)")
-    shutil.copy(ROOT / "models" / "grocery" / "model.tflite", folder / "model.tflite")
+    for name in ("model.tflite", "new.tflite"):
+        shutil.copy(ROOT / "models" / "grocery" / "model.tflite", folder / name)
     (recipe,) = [block for block in blocks("toml") if 'name = "shop"' in block]
     assert "max_ndcg_drop = 0.05" in recipe
     # After one epoch there may be no hit, and then no loss can be measured.

@@ -50,9 +50,10 @@ def add(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with History(database, max_events, max_days) as store:
-        kept = store.extend(events)
+        kept, held = store.extend(events), len(store)
     if kept < len(events):
         click.echo(f"{len(events) - kept} of {len(events)} events are beyond the store's limits.", err=True)
+    click.echo(f"{kept} added, {held:,} events in {database}")
 
 
 @history.command("list")
