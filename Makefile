@@ -31,8 +31,10 @@ bench: $(STAMP)  ## preparation of 20 M interactions; training throughput; laten
 bench-arm: $(STAMP)  ## records the ARM instructions of a recommendation, by processor, runtime, bundle and scheme
 	$(BIN)/python tests/arm/costs.py
 
-kills: $(STAMP)  ## SIGKILL at 50 moments of a run, each followed by a rerun: equal artifacts, no leftovers
+kills: $(STAMP)  ## SIGKILL at many moments of a run, of writers of a history and of an update of the model: nothing is lost
 	$(BIN)/python tests/kill_runs.py
+	$(BIN)/python tests/kill_history.py
+	$(BIN)/python tests/kill_update.py
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info
