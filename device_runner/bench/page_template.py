@@ -49,7 +49,8 @@ PAGE = """<!doctype html>
   .c4 { background: var(--c4) } .c5 { background: var(--c5) } .c6 { background: var(--c6) }
   .good { color: var(--good) } .bad { color: var(--bad); font-weight: 600 }
   code { font-size: .85em; overflow-wrap: anywhere }
-  @media (max-width: 30rem) { .track { width: 25%; min-width: 4rem } th, td { padding: .3rem .3rem }
+  @media (max-width: 30rem) { .track { width: 14%; min-width: 2.2rem } table { font-size: .8rem }
+    th, td { padding: .3rem .22rem }
     th[scope=row] { white-space: normal } }
 </style>
 </head>

@@ -37,7 +37,6 @@ LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 SOCKET_MODE = 0o660
 # Seconds that requests have to end when the server is stopped.
 STOP_SECONDS = 5.0
-SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 LOG = logging.getLogger("device_runner.serve")
 
 
@@ -313,6 +312,8 @@ def serve(
 ) -> None:
     """Serve a bundle until SIGTERM or SIGINT; SIGHUP loads it again, and keeps the one in service if it fails.
 
+    Must be called in the main thread, which alone may take signals.
+
     Args:
         ready: called once the server listens.
 
@@ -320,10 +321,7 @@ def serve(
         BundleError, BackendError: the bundle cannot be loaded.
         ServeError: the address is taken.
     """
-    # Blocked in every thread that is begun from here on, and waited for below: a handler would run between any two
-    # steps of the main thread.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
+    with Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         endpoint = Endpoint(Recommender.load(model, backend, threads), limits or Limits())
         server = Server(address, endpoint)
         accepting = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
@@ -331,13 +329,43 @@ def serve(
         try:
             notify("READY=1", f"STATUS=serving {endpoint.recommender.bundle.name} on {address}")
             ready(server)
-            while signal.sigwait(SIGNALS) == signal.SIGHUP:
+            while signals.wait() == signal.SIGHUP:
                 _reload(endpoint, model, backend, threads)
         finally:
             notify("STOPPING=1")
             server.stop()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Signals:
+    """Signals that are waited for, in the order of their arrival, instead of handled wherever the main thread is.
+
+    Blocking them and ``signal.sigwait`` would not do: a thread that numpy has begun earlier does not block them, and a
+    signal that it gets would end the process.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._numbers = numbers
+
+    def __enter__(self) -> "Signals":
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in self._numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._reader.close()
+        self._writer.close()
+
+    def wait(self) -> int:
+        """The number of the next signal."""
+        while True:
+            number = self._reader.recv(1)[0]
+            if number in self._numbers:
+                return number
 
 
 def _reload(endpoint: Endpoint, model: Path, backend: str, threads: int) -> None:
