@@ -31,7 +31,7 @@ class ImplicitTask(Section):
         None,
         ge=1,
         le=1000,
-        description="the same in validation and test; default: as many as in training, as calibration means little with "
+        description="the same in validation and test; default: as in training, since calibration means little with "
         "other shares of positive rows",
     )
     popularity: float = Field(
