@@ -31,8 +31,8 @@ class ImplicitTask(Section):
         None,
         ge=1,
         le=1000,
-        description="the same in validation and test; default: as many as in training, as calibration means little "
-        "with other shares of positive rows",
+        description="the same in validation and test; default: as in training, since calibration means little with "
+        "other shares of positive rows",
     )
     popularity: float = Field(
         0.75, ge=0, le=1, description="items are drawn by their training interactions to this power; 0: all alike"
