@@ -8,6 +8,8 @@ as long as it says. So a model is loaded only if
 - every operator is one that edgerec's converters write, reads tensors of the types and shapes that it is made for, and
   gives what the file says (:mod:`device_runner.operator_rules`);
 - every tensor is written once, by one operator, before it is read, and no constant or input is written to;
+- indexes of several axes, which kernels turn into one in 32 bits, stay far below 2^31
+  (:mod:`device_runner.value_ranges`);
 - every loop counts up to a bound;
 - memory and work are within bounds that grow with the file;
 - its signatures are those of the contract.
@@ -21,8 +23,9 @@ from collections.abc import Mapping
 from device_runner.contract import Ranking, Retrieval
 from device_runner.flatbuffer import BOOL, FLOAT32, INT32, INT64, FlatbufferError, Graph, Model, Tensor, read_model
 from device_runner.operator_rules import OPERATORS, Call
+from device_runner.value_ranges import Ranges
 
-WHILE, LESS, ADD, GATHER, LOGICAL_AND = 119, 58, 0, 36, 86
+WHILE, LESS, ADD, GATHER, LOGICAL_AND, SCATTER_ND, GATHER_ND = 119, 58, 0, 36, 86, 122, 107
 # Tensors that live at the same time, in bytes: a floor, and a multiple of the file.
 MEMORY_FLOOR, MEMORY_FACTOR = 24 << 20, 32
 # Steps of one signature, each about a nanosecond; likewise.
@@ -64,6 +67,8 @@ class _Graphs:
         self._model = model
         self._work: dict[int, int] = {}
         self._open: set[int] = set()
+        loops = [o.options for graph in model.graphs for o in graph.operators if o.code == WHILE and o.options]
+        self._of_loops = {options.int32(place) for options in loops for place in (0, 1)}
         self._memory = 0
 
     def check(self) -> None:
@@ -104,12 +109,28 @@ class _Graphs:
                 tuple([tensors[place] for place in operator.outputs]),
             )
             work += 100 + (self._loop(call, number) if operator.code == WHILE else _operator(call))
+        if any(operator.code in (SCATTER_ND, GATHER_ND) for operator in graph.operators):
+            self._check_places(number)
         if not all(known[place] for place in graph.outputs):
             raise FlatbufferError("an output that is never written")
         self._count_memory(graph)
         self._open.remove(number)
         self._work[number] = work
         return work
+
+    def _check_places(self, number: int) -> None:
+        """Check that indexes of several axes do not reach 2^31 when they are turned into one."""
+        model = self._model
+        graph, size = model.graphs[number], len(model.content)
+        # Rows of items and features, of which there are fewer than bytes. A loop gives its graphs any numbers.
+        ranges = Ranges(model, graph, None if number in self._of_loops else (0, size))
+        for operator in graph.operators:
+            if operator.code in (SCATTER_ND, GATHER_ND):
+                places = operator.inputs[0 if operator.code == SCATTER_ND else 1]
+                whole = graph.tensors[operator.outputs[0] if operator.code == SCATTER_ND else operator.inputs[0]]
+                found = ranges.of(places)
+                if found is None or max(-found[0], found[1]) * len(whole.shape) * _stride(whole) >= 2**31 - whole.size:
+                    raise FlatbufferError(f"the operator {operator.code}: indexes that may be too large")
 
     def _count_memory(self, graph: Graph) -> None:
         """Add the most bytes that tensors of the graph take at the same time, if each lives from where it is written to
@@ -155,6 +176,11 @@ class _Graphs:
         if len(results) != 1 or results[0] != (BOOL, (), False) or any(form is None or form[2] for form in forms):
             raise FlatbufferError("a loop without a condition")
         return _steps(call, condition, body) * (work + sum(tensor.size for tensor in call.outputs))
+
+
+def _stride(tensor: Tensor) -> int:
+    """How many values lie between two neighbours of the first axis."""
+    return tensor.size // tensor.shape[0] if tensor.shape else 1
 
 
 def _form(tensor: Tensor | None) -> tuple[int, tuple[int, ...], bool] | None:
