@@ -17,6 +17,7 @@ from guest_costs import CALLS, WINDOWS
 from machine import CPUS, Cpu, call, check_plugins, guest, made_once
 
 from device_runner.bundle import Bundle
+from edgerec.report.boards import counts_of, latency_table
 from models import bundles
 
 HERE = Path(__file__).parent
@@ -95,6 +96,17 @@ def table(records: list[dict[str, Any]], name: str) -> str:
     return "\n".join(lines)
 
 
+def boards(records: list[dict[str, Any]], path: Path) -> str:
+    """Markdown: estimated milliseconds of the shipped model on each board."""
+    shipped = Bundle.read(path)
+    wanted = {"bundle": "grocery", "scheme": shipped.scheme, "runtime": "litert"}
+    operations = {
+        "a recommendation": counts_of(records, "recommend", **wanted),
+        "one more event": counts_of(records, "step", **wanted),
+    }
+    return latency_table(operations, int(shipped.manifest["flatbuffer_bytes"]))
+
+
 def main() -> None:
     paths = measured()
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
@@ -104,7 +116,7 @@ def main() -> None:
     part.write_text(f'{{"schema": {SCHEMA}, "counts": [\n  {text}\n]}}\n')
     part.rename(RECORDED)
     print(f"{len(records)} figures are in {RECORDED}", file=sys.stderr)
-    print(table(records, "grocery"), table(records, "grocery-shaped"), sep="\n\n")
+    print(table(records, "grocery"), table(records, "grocery-shaped"), boards(records, paths["grocery"]), sep="\n\n")
 
 
 if __name__ == "__main__":
