@@ -1,7 +1,7 @@
 """Golden vectors: inputs inside a bundle with the outputs that it must give on every device.
 
 ``python -m device_runner.golden BUNDLE BACKEND`` checks a bundle in a process of its own, which a hostile or damaged
-file may crash, and prints one JSON object: ``release`` and ``cases``, or ``error``.
+file may crash, and prints one JSON object: ``cases``, how many there are, or ``error``.
 """
 
 import json

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from device_runner.durable import sync_folder
 from device_runner.errors import HistoryError, plain_reason
 
 # "ERHS" in the header of the SQLite file says that it is a history store.
@@ -32,6 +33,8 @@ SCHEMA_VERSION = 1
 DEFAULT_MAX_EVENTS = 10_000
 SECONDS_A_DAY = 86_400
 MICROSECONDS = 1_000_000
+# Far beyond any history; SQLite and clocks have limits of their own.
+MOST_EVENTS, MOST_DAYS = 10**9, 3_650_000.0
 # The years 1 to 9999, which are what ISO 8601 texts can say: in seconds from 1970.
 EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0
 SQLITE_HEADER = b"SQLite format 3\0"
@@ -93,6 +96,9 @@ class Event:
             raise TypeError(f"the item {self.item!r} and the type {self.type!r} of an event must be texts")
         if not self.item:
             raise ValueError("an event has an empty item id")
+        for text in (self.item, self.type):
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise ValueError(f"an event has {text!r}, which is not valid text")
         if self.time is not None:
             if isinstance(self.time, bool) or not isinstance(self.time, int | float):
                 raise TypeError(f"the time of an event is {self.time!r}, not seconds from 1970")
@@ -182,6 +188,7 @@ class History:
         self._connection: sqlite3.Connection | None = None
         self._process = os.getpid()
         self._closed = False
+        _check_limits(max_events, max_days)  # before a file is made
         self._check_file(create)
         with self._reading() as db:
             self._check_schema(db)
@@ -260,7 +267,7 @@ class History:
             where, given = _of_types(types)
             newest = db.execute(
                 f"SELECT item, time, type FROM events {where} ORDER BY time DESC, seq DESC LIMIT ?",
-                (*given, -1 if last is None else max(last, 0)),
+                (*given, -1 if last is None else min(max(last, 0), MOST_EVENTS)),
             ).fetchall()
         return [Event(item, time / MICROSECONDS, type) for item, time, type in reversed(newest)]
 
@@ -321,18 +328,15 @@ class History:
     def limits(self) -> dict[str, float | None]:
         """``max_events`` and ``max_days``, as the file keeps them."""
         with self._reading() as db:
-            return {name: _setting(db, name) for name in ("max_events", "max_days")}
+            return {"max_events": int(_setting(db, "max_events") or 0), "max_days": _setting(db, "max_days")}
 
     def limit(self, max_events: int | None = None, max_days: float | None = None) -> None:
         """Set how much is kept, and remove what is beyond it; ``None`` leaves a limit as it is.
 
         Raises:
-            ValueError: a limit is not positive.
+            ValueError: a limit is not positive, or above ``MOST_EVENTS`` or ``MOST_DAYS``.
         """
-        if max_events is not None and max_events < 1:
-            raise ValueError(f"max_events is {max_events}; keep at least one event")
-        if max_days is not None and not (math.isfinite(max_days) and max_days > 0):
-            raise ValueError(f"max_days is {max_days}; give a positive number of days")
+        _check_limits(max_events, max_days)
         with self._writing() as db:
             for name, value in (("max_events", max_events), ("max_days", max_days)):
                 if value is not None:
@@ -470,7 +474,7 @@ class History:
                 except PermissionError:  # a file system without links, such as that of memory cards
                     if not self.path.exists():
                         made.rename(self.path)
-            _sync_folder(folder)
+            sync_folder(folder)
         finally:
             for end in ("", "-wal", "-shm", "-journal"):
                 made.with_name(made.name + end).unlink(missing_ok=True)
@@ -577,15 +581,12 @@ def _of_types(types: Iterable[str] | None, word: str = "WHERE") -> tuple[str, li
     return f"{word} type IN ({', '.join('?' * len(wanted))})", wanted
 
 
+def _check_limits(max_events: int | None, max_days: float | None) -> None:
+    if max_events is not None and not 1 <= max_events <= MOST_EVENTS:
+        raise ValueError(f"max_events is {max_events}; give a number from 1 to {MOST_EVENTS:,}")
+    if max_days is not None and not 0 < max_days <= MOST_DAYS:
+        raise ValueError(f"max_days is {max_days}; give a number of days above 0, up to {MOST_DAYS:,.0f}")
+
+
 def _microseconds(seconds: float) -> int:
     return round(seconds * MICROSECONDS)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until the folder's entries are on the disk."""
-    with suppress(OSError):  # Windows has no such call
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

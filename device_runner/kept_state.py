@@ -75,10 +75,11 @@ def recommend_stored(
         TypeError, ValueError: see ``Recommender.recommend``.
     """
     wanted = None if types is None else sorted(set(types))
-    items = history.items(types=wanted)
     if not recommender.contract.state:
+        items = history.items(types=wanted)
         return recommender.recommend(items, k, exclude, exclude_history, user, allow=allow, at_most=at_most)
     state = kept_state(history, recommender, user, wanted)
+    items = history.items(types=wanted)  # after the state: an event that is added meanwhile is excluded all the same
     banned = recommender.bundle.exclude_history if exclude_history is None else exclude_history
     if isinstance(exclude, str | bytes):
         raise TypeError(f"exclude is one string, {exclude!r}; pass a list of item ids")

@@ -496,6 +496,8 @@ class Recommender:
 
 
 def _check_k(k: int) -> None:
+    if not isinstance(k, int | np.integer) or isinstance(k, bool):
+        raise TypeError(f"k is {k!r}, not a whole number")
     if k < 1:
         raise ValueError(f"k is {k}; ask for at least one item")
 

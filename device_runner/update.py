@@ -18,6 +18,7 @@ from device_runner import signature as signatures
 from device_runner.bundle import Bundle
 from device_runner.contract import Retrieval
 from device_runner.delta import apply_delta, is_delta
+from device_runner.durable import sync_folder
 from device_runner.errors import BundleError, SignatureError, UpdateError
 from device_runner.golden import check_in_child
 from device_runner.signature import signature_path
@@ -76,6 +77,8 @@ class Slot:
         Raises:
             UpdateError: another update is running, or there is no folder.
         """
+        if self.current.is_dir():
+            raise UpdateError(f"{self.current}: a folder, not a bundle; name the file that is in service")
         if not self.current.parent.is_dir():
             raise UpdateError(f"{self.current}: there is no folder {self.current.parent}")
         with self.beside(".lock").open("ab") as lock:
@@ -104,9 +107,9 @@ class Slot:
         # For a moment the signatures of both, so that whichever model is there has its own beside it.
         if lines or lines_before:
             _write(signature_path(self.current), _text([*lines, *lines_before]))
-        _sync(self.current.parent)
+        sync_folder(self.current.parent)
         self.new.replace(self.current)
-        _sync(self.current.parent)
+        sync_folder(self.current.parent)
         if lines:
             _write(signature_path(self.current), _text(lines))
         else:
@@ -131,7 +134,7 @@ class Slot:
             one.unlink(missing_ok=True)
         for path in (self.new, self.current, outgoing):
             _temporary(signature_path(path)).unlink(missing_ok=True)
-        _sync(self.current.parent)
+        sync_folder(self.current.parent)
 
 
 def update(
@@ -250,7 +253,7 @@ def _unchanged(slot: Slot, key_id: str, delta: bool) -> Update:
     signed = signature_path(slot.new)
     if signed.exists():
         signed.replace(signature_path(slot.current))
-        _sync(slot.current.parent)
+        sync_folder(slot.current.parent)
     bundle = Bundle.read(slot.current)
     items = len(bundle.items) - 1
     return Update(False, bundle.release, bundle.release, items, items, 0, key_id, delta)
@@ -339,14 +342,4 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Wait until the folder's entries are on the disk."""
-    with suppress(OSError):  # Windows has no such call
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync_folder(path.parent)

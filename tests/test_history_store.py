@@ -458,3 +458,15 @@ def test_recommend_reads_the_store(database: Path) -> None:
     assert covered(database) == 8
     for wrong in ([], ["--history", file, "--history-db", database]):
         assert "give the history by" in call("recommend", model, *wrong, code=2)
+
+
+@pytest.mark.parametrize("limits", [{"max_days": float("nan")}, {"max_days": 1e300}, {"max_events": 10**30}])
+def test_a_limit_beyond_reason_is_refused_and_makes_no_file(limits: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="max_"):
+        History(tmp_path / "user.db", **limits)  # type: ignore[arg-type]
+    assert not (tmp_path / "user.db").exists()
+
+
+def test_an_item_that_is_no_valid_text_is_refused(tmp_path: Path) -> None:
+    with History(tmp_path / "user.db") as history, pytest.raises(ValueError, match="not valid text"):
+        history.add("\ud800")

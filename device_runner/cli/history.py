@@ -11,11 +11,11 @@ from device_runner.command import json_option, print_json
 
 DATABASE = click.argument("database", type=click.Path(path_type=Path))
 MAX_EVENTS = click.option(
-    "--max-events", type=click.IntRange(1), help="Keep the last so many events, from now on. A new store: 10000."
+    "--max-events", type=click.IntRange(1, 10**9), help="Keep the last so many events, from now on. A new store: 10000."
 )
 MAX_DAYS = click.option(
     "--max-days",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, 3_650_000, min_open=True),
     help="Keep the events of the last so many days, from now on. A new store: no limit.",
 )
 
@@ -47,9 +47,10 @@ def add(
     try:
         time = seconds(when)
         events = [Event(item, time, kind) for item in items]
+        store = History(database, max_events, max_days)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    with History(database, max_events, max_days) as store:
+    with store:
         kept, held = store.extend(events), len(store)
     if kept < len(events):
         click.echo(f"{len(events) - kept} of {len(events)} events are beyond the store's limits.", err=True)
@@ -93,7 +94,11 @@ def import_(
     from device_runner.history_store import History
 
     events = read_events(file, item_column)
-    with History(database, max_events, max_days) as store:
+    try:
+        store = History(database, max_events, max_days)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    with store:
         kept = store.extend(events)
     click.echo(f"{kept:,} events added" + (f", {len(events) - kept:,} beyond the limits" * (kept < len(events))))
 
@@ -131,7 +136,7 @@ def remove(database: Path, item: str) -> None:
     from device_runner.history_store import History
 
     with History(database, create=False) as store:
-        click.echo(f"{store.remove(item):,} events removed")
+        click.echo(f"events removed: {store.remove(item):,}")
 
 
 @history.command()

@@ -60,7 +60,7 @@ def caps(options: Sequence[str], bundle: Bundle) -> dict[str, int] | None:
     counts = {}
     for option in options:
         name, equals, count = option.partition("=")
-        if not equals or not count.isdecimal():
+        if not equals or not count.isdecimal() or len(count) > 9:
             raise click.BadParameter(f"{option!r} is not NAME=COUNT", param_hint="--at-most")
         counts[name] = int(count)
     try:

@@ -23,7 +23,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from device_runner.bundle import Bundle
 from device_runner.errors import EdgeRecError
 from device_runner.golden import check_in_child
 from device_runner.recommender import Recommender
@@ -372,8 +371,7 @@ def _reload(endpoint: Endpoint, model: Path, backend: str, threads: int) -> None
     """Put the bundle that is now in the file into service, after it gave the right answers in a process of its own."""
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
     try:
-        if Bundle.read(model).golden():
-            check_in_child(model.resolve(), backend)
+        check_in_child(model.resolve(), backend)  # first: even reading a hostile file may take a process down
         # The one in service ends with its last request, as nothing refers to it any more.
         endpoint.recommender = Recommender.load(model, backend, threads)
         LOG.warning("loaded %s again: model %s", model, endpoint.recommender.bundle.fingerprint[:12])
