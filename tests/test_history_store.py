@@ -301,7 +301,7 @@ def test_the_commands_tell_what_they_did(database: Path) -> None:
     assert call("history", "list", database).splitlines()[0] == "1970-01-01T00:00:01Z         i1            view"
     document = json.loads(call("history", "list", database, "--json", "--last", 1))
     assert document["events"] == [{"item_id": "i2", "time": "1970-01-01T00:00:01Z", "type": "view"}]
-    assert call("history", "remove", database, "i1") == "1 events removed\n"
+    assert call("history", "remove", database, "i1") == "events removed: 1\n"
     assert "not stored" not in call("history", "add", database, "i3", "--max-events", 1)
     assert "1 of 1 events are beyond the store's limits" in call("history", "add", database, "i4", "--time", "5")
     assert "neither seconds" in call("history", "add", database, "i4", "--time", "soon", code=2)
