@@ -34,7 +34,7 @@ class Asked:
     """A workspace with the recipe that asks for some attributes."""
 
     def __init__(self, purchases: Path, *names: str) -> None:
-        self.recipe = small_recipe(purchases, convert={"attributes": list(names)})
+        self.retrieval = small_recipe(purchases, convert={"attributes": list(names)})
 
 
 @pytest.fixture
