@@ -8,8 +8,7 @@ file allows.
 
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 STORED, DEFLATED = 0, 8
 # End of central directory: signature, disks (4), entries, bytes and place of the directory, length of the comment.
@@ -33,8 +32,7 @@ class NoArchiveError(ArchiveError):
     """The file does not end with a ZIP."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A member that is not inflated yet.
 
     Attributes:

@@ -151,6 +151,9 @@ class Bundle:
             return cls._read(BytesIO(source), len(source), IN_MEMORY)
         path = Path(source)
         try:
+            # Looked at before it is opened: that would wait for whoever writes to a pipe.
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise BundleError(f"{path}: not a regular file")
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):

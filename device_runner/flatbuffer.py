@@ -7,9 +7,8 @@ strings, resources) is refused. Field numbers are those of the schema
 """
 
 import struct
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -22,6 +21,9 @@ BITS: Final = {
 # Far above any model of ours (a few hundred): each costs the check and the runtimes some microseconds.
 MAX_GRAPHS, MAX_TENSORS, MAX_OPERATORS, MAX_ARGUMENTS = 64, 10_000, 10_000, 256
 MAX_RANK = 5
+# Numbers of the fields that may be there.
+MODEL_FIELDS, CODE_FIELDS, FIRST_THREE = frozenset(range(8)), frozenset({0, 2, 3}), frozenset({0, 1, 2})
+TENSOR_FIELDS, OPERATOR_FIELDS = frozenset({0, 1, 2, 3, 4, 6, 7, 8}), frozenset({0, 1, 2, 3, 4, 6, 7, 8, 13})
 # The smallest and the largest scale that the runtimes' fixed-point arithmetic takes.
 MIN_SCALE, MAX_SCALE = 1e-30, 1e30
 
@@ -30,16 +32,14 @@ class FlatbufferError(ValueError):
     """The flatbuffer is damaged, or has what no bundle has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blocks:
+class Blocks(NamedTuple):
     """Scales of blocks of a row of weights: the place of the tensor that holds them, and the length of a block."""
 
     scales: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
+class Quantization(NamedTuple):
     """The scales of a tensor: how many there are, along which axis, or those of blocks."""
 
     scales: int
@@ -47,8 +47,7 @@ class Quantization:
     blocks: Blocks | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A tensor.
 
     Attributes:
@@ -69,8 +68,7 @@ class Tensor:
         return (self.size * BITS[self.type] + 7) // 8
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(NamedTuple):
     """An operator: its builtin code, places of its tensors (-1: left out), and its options as a table, if any."""
 
     code: int
@@ -80,8 +78,7 @@ class Operator:
     options: "Table | None"
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(NamedTuple):
     """A subgraph."""
 
     tensors: list[Tensor]
@@ -90,8 +87,7 @@ class Graph:
     operators: list[Operator]
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureDef:
+class SignatureDef(NamedTuple):
     """A signature: the tensors of its graph by name."""
 
     graph: int
@@ -99,13 +95,12 @@ class SignatureDef:
     outputs: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """The parts of a flatbuffer that a runtime reads."""
 
     content: bytes
     graphs: list[Graph]
-    signatures: dict[str, SignatureDef] = field(default_factory=dict)
+    signatures: dict[str, SignatureDef]
 
     def integers(self, tensor: Tensor, most: int = 4096) -> tuple[int, ...] | None:
         """The values of a constant int32 or int64 tensor; ``None`` if it is another or has more than ``most``."""
@@ -130,13 +125,13 @@ class Table:
         FlatbufferError: it, or a field that is read, is not inside the file.
     """
 
-    __slots__ = ("_at", "_content", "_fields", "_reader", "_size")
+    __slots__ = ("_at", "_content", "_fields", "_present", "_reader", "_size")
 
     def __init__(self, reader: "Reader", at: int) -> None:
         self._reader, self._content, self._at = reader, reader.content, at
         if at & 3 or not 0 < at <= reader.size - 4:
             raise FlatbufferError("a table lies outside of the file")
-        self._fields, self._size = reader.vtable(at - I32.unpack_from(self._content, at)[0])
+        self._fields, self._size, self._present = reader.vtable(at - I32.unpack_from(self._content, at)[0])
         if at + self._size > reader.size:
             raise FlatbufferError("a table is cut off")
 
@@ -144,9 +139,9 @@ class Table:
         """Whether the field is there."""
         return number < len(self._fields) and self._fields[number] != 0
 
-    def only(self, *numbers: int) -> bool:
+    def only(self, numbers: frozenset[int]) -> bool:
         """Whether there are no other fields than these."""
-        return all(not offset or number in numbers for number, offset in enumerate(self._fields))
+        return self._present <= numbers
 
     def _place(self, number: int, width: int) -> int:
         """Where the field is, 0 if it is not there."""
@@ -235,10 +230,12 @@ class Reader:
 
     def __init__(self, content: bytes) -> None:
         self.content, self.size = content, len(content)
-        self._vtables: dict[int, tuple[tuple[int, ...], int]] = {}
+        self._vtables: dict[int, tuple[tuple[int, ...], int, frozenset[int]]] = {}
 
-    def vtable(self, at: int) -> tuple[tuple[int, ...], int]:
-        """Offsets of the fields (0: absent) and the size of tables with the vtable at ``at``."""
+    def vtable(self, at: int) -> tuple[tuple[int, ...], int, frozenset[int]]:
+        """Offsets of the fields (0: absent), the size, and the numbers of the fields that are there, of tables with the
+        vtable at ``at``.
+        """
         if (found := self._vtables.get(at)) is not None:
             return found
         if at & 1 or not 0 < at <= self.size - 4:
@@ -249,8 +246,9 @@ class Reader:
         offsets = struct.unpack_from(f"<{length // 2 - 2}H", self.content, at + 4)
         if not all(offset == 0 or 4 <= offset < size for offset in offsets):
             raise FlatbufferError("a field lies outside of its table")
-        self._vtables[at] = offsets, size
-        return offsets, size
+        present = frozenset(number for number, offset in enumerate(offsets) if offset)
+        self._vtables[at] = offsets, size, present
+        return offsets, size, present
 
 
 def read_model(content: bytes) -> Model:
@@ -262,7 +260,7 @@ def read_model(content: bytes) -> Model:
     if len(content) < 16 or len(content) >= 1 << 31:
         raise FlatbufferError("too short or too long")
     root = Table(Reader(content), U32.unpack_from(content, 0)[0])
-    if root.uint32(0) != 3 or not root.only(0, 1, 2, 3, 4, 5, 6, 7):
+    if root.uint32(0) != 3 or not root.only(MODEL_FIELDS):
         raise FlatbufferError("of an unknown version")
     root.text(3)
     codes = [_code(code) for code in root.tables(1, 256)]
@@ -283,7 +281,7 @@ def read_model(content: bytes) -> Model:
         raise FlatbufferError(f"more than {MAX_OPERATORS:,} operators")
     if sum(len(graph.tensors) for graph in graphs) > MAX_TENSORS:
         raise FlatbufferError(f"more than {MAX_TENSORS:,} tensors")
-    model = Model(content, graphs)
+    model = Model(content, graphs, {})
     for entry in root.tables(7, MAX_GRAPHS):
         key, signature = _signature(entry, graphs)
         if key in model.signatures:
@@ -293,7 +291,7 @@ def read_model(content: bytes) -> Model:
 
 
 def _code(table: Table) -> int:
-    if table.has(1) or not table.only(0, 2, 3):
+    if table.has(1) or not table.only(CODE_FIELDS):
         raise FlatbufferError("a custom operator")
     return max(table.byte(0), table.int32(3))
 
@@ -348,7 +346,7 @@ def _quantization(table: Table | None, shape: tuple[int, ...], kind: int, scales
         raise FlatbufferError("scales of a tensor that is not quantized")
     if details:
         blocks = table.table(5)
-        if details != 2 or blocks is None or count or zero_count or not blocks.only(0, 1, 2) or len(shape) != 2:
+        if details != 2 or blocks is None or count or zero_count or not blocks.only(FIRST_THREE) or len(shape) != 2:
             raise FlatbufferError("scales of an unknown form")
         if blocks.int32(1) != -1:
             raise FlatbufferError("zero points of blocks")
@@ -363,7 +361,7 @@ def _quantization(table: Table | None, shape: tuple[int, ...], kind: int, scales
 
 
 def _tensor(table: Table, buffers: list[tuple[int, int]], scales: _Scales) -> Tensor:
-    if not table.only(0, 1, 2, 3, 4, 6, 7, 8) or table.byte(5):
+    if not table.only(TENSOR_FIELDS) or table.byte(5):
         raise FlatbufferError("a tensor that is a variable or of an unknown form")
     shape, kind = table.integers(0, MAX_RANK), table.byte(1)
     if kind not in BITS:
@@ -394,7 +392,13 @@ def _tensor(table: Table, buffers: list[tuple[int, int]], scales: _Scales) -> Te
 def _check_sparsity(table: Table | None, tensor: Tensor, count: int) -> None:
     """Check the index of a sparse matrix of blocks, whose bytes hold the blocks that are not zero."""
     rank = len(tensor.shape)
-    if table is None or rank != 2 or tensor.type not in (FLOAT32, INT8) or not tensor.data or not table.only(0, 1, 2):
+    if (
+        table is None
+        or rank != 2
+        or tensor.type not in (FLOAT32, INT8)
+        or not tensor.data
+        or not table.only(FIRST_THREE)
+    ):
         raise FlatbufferError("a sparse tensor of an unknown form")
     order, blocks = table.integers(0, 4), table.integers(1, 2)
     levels = table.tables(2, 4)
@@ -451,7 +455,7 @@ def _graph(table: Table, codes: list[int], buffers: list[tuple[int, int]], scale
 
 
 def _operator(table: Table, codes: list[int], tensors: int) -> Operator:
-    if not table.only(0, 1, 2, 3, 4, 6, 7, 8, 13):
+    if not table.only(OPERATOR_FIELDS):
         raise FlatbufferError("an operator of an unknown form")
     number = table.uint32(0)
     if number >= len(codes):

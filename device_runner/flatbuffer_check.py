@@ -26,6 +26,8 @@ from device_runner.operator_rules import OPERATORS, Call
 from device_runner.value_ranges import Ranges
 
 WHILE, LESS, ADD, GATHER, LOGICAL_AND, SCATTER_ND, GATHER_ND = 119, 58, 0, 36, 86, 122, 107
+# Numbers of the first fields, by how many.
+FIELDS = [frozenset(range(count)) for count in range(8)]
 # Tensors that live at the same time, in bytes: a floor, and a multiple of the file.
 MEMORY_FLOOR, MEMORY_FACTOR = 24 << 20, 32
 # Steps of one signature, each about a nanosecond; likewise.
@@ -101,13 +103,7 @@ class _Graphs:
                 if known[place]:
                     raise FlatbufferError("a constant, an input or a result is written to")
                 known[place] = 1
-            call = Call(
-                self._model,
-                graph,
-                operator,
-                tuple([tensors[place] if place >= 0 else None for place in operator.inputs]),
-                tuple([tensors[place] for place in operator.outputs]),
-            )
+            call = Call(self._model, graph, operator)
             work += 100 + (self._loop(call, number) if operator.code == WHILE else _operator(call))
         if any(operator.code in (SCATTER_ND, GATHER_ND) for operator in graph.operators):
             self._check_places(number)
@@ -161,7 +157,7 @@ class _Graphs:
         with a constant, or else the body looks up a row by it, which ends the loop when there is no such row.
         """
         options, model = call.operator.options, self._model
-        if call.operator.options_type != 93 or options is None or not options.only(0, 1):
+        if call.operator.options_type != 93 or options is None or not options.only(FIELDS[2]):
             raise FlatbufferError("a loop of an unknown form")
         places = options.int32(0), options.int32(1)
         if not all(0 <= place < len(model.graphs) for place in places):
@@ -197,7 +193,7 @@ def _operator(call: Call) -> int:
     if (known := OPERATORS.get(operator.code)) is None:
         raise FlatbufferError(f"the operator {operator.code} is not one of edgerec's")
     kind, fields, rule = known
-    if operator.options is not None and (operator.options_type != kind or not operator.options.only(*range(fields))):
+    if operator.options is not None and (operator.options_type != kind or not operator.options.only(FIELDS[fields])):
         raise FlatbufferError(f"the operator {operator.code} has options of another one")
     try:
         return rule(call)

@@ -7,7 +7,6 @@ must be in the file: a shape that is computed cannot be checked.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import isfinite
 
 from device_runner.flatbuffer import (
@@ -39,15 +38,16 @@ ACTIVATIONS = frozenset({0, 1, 2, 3})
 BROADCAST_RANK = 4
 
 
-@dataclass(frozen=True, slots=True)
 class Call:
     """An operator with its tensors; ``None`` for an input that is left out."""
 
-    model: Model
-    graph: Graph
-    operator: Operator
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
+    __slots__ = ("graph", "inputs", "model", "operator", "outputs")
+
+    def __init__(self, model: Model, graph: Graph, operator: Operator) -> None:
+        tensors = graph.tensors
+        self.model, self.graph, self.operator = model, graph, operator
+        self.inputs = [tensors[place] if place >= 0 else None for place in operator.inputs]
+        self.outputs = [tensors[place] for place in operator.outputs]
 
     def input(self, number: int, types: frozenset[int] = NUMBERS) -> Tensor:
         """An input, which must be there and be of one of the types."""

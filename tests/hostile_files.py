@@ -177,7 +177,7 @@ def _json(content: bytes, rng: random.Random) -> bytes:
     """JSON with a value somewhere in it replaced."""
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return json.dumps(rng.choice(ODD)).encode()
     return json.dumps(replaced(document, rng)).encode()
 
