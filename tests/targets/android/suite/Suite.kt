@@ -144,7 +144,7 @@ private class Loaded(private val bundle: Bundle?) : AutoCloseable {
 
     private fun rank(arguments: Map<*, *>): FloatArray {
         val candidates = (arguments["candidates"] as List<*>).map { entry ->
-            if (entry is Map<*, *>) Candidate(entry["item"] as String, values(entry) - "item") else Candidate(entry as String)
+            if (entry is Map<*, *>) Candidate(entry["item"] as String?, values(entry) - "item") else Candidate(entry as String)
         }
         val given = (arguments["history_values"] as List<*>?)?.map { (it as Number?)?.toFloat() }
         return ranker.value.score(

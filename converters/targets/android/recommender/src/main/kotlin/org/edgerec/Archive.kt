@@ -82,6 +82,10 @@ internal class Archive private constructor(private val file: ByteBuffer, private
         private const val ENCRYPTED = 1
         private const val LONGEST_COMMENT = 0xFFFF
 
+        // What all members together may have when inflated: a floor for small files, and a multiple of the file.
+        private const val FLOOR = 8L shl 20
+        private const val FACTOR = 3L
+
         /**
          * Reads the directory.
          *
@@ -102,8 +106,13 @@ internal class Archive private constructor(private val file: ByteBuffer, private
             if (first + bytes != end.toLong()) damaged("its directory is not where it should be")
             val entries = ArrayList<Entry>()
             var at = first.toInt()
+            var total = 0L
             repeat(count) {
                 val entry = entry(file, at, end, known, limit)
+                total += entry.size
+                if (total > FLOOR + FACTOR * file.limit()) {
+                    throw BundleException("member ${entry.name} claims ${entry.size} bytes; refusing the file")
+                }
                 if (entry.header >= first) damaged("member ${entry.name} is not where it should be")
                 if (entries.any { it.name == entry.name }) damaged("member ${entry.name} is there twice")
                 entries.add(entry)

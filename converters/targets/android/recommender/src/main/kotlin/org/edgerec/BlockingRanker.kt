@@ -5,12 +5,13 @@ import java.io.Closeable
 /**
  * A candidate for a ranking model.
  *
- * @property item its raw id; values of its features are taken from the bundle.
+ * @property item its raw id; values of its features are taken from the bundle. `null`, or an unknown id: nothing is known
+ *   of it but [values].
  * @property values values by name of a feature that differ from the bundle's, such as today's price, and
  *   `retrieval_score` if the model reads it.
  */
-class Candidate(val item: String, val values: Map<String, Any?> = emptyMap()) {
-    constructor(item: String, vararg values: Pair<String, Any?>) : this(item, values.toMap())
+class Candidate(val item: String?, val values: Map<String, Any?> = emptyMap()) {
+    constructor(item: String?, vararg values: Pair<String, Any?>) : this(item, values.toMap())
 }
 
 /** A loaded ranking bundle that answers on the calling thread; apps use [Ranker]. */
@@ -71,7 +72,7 @@ class BlockingRanker private constructor(
 
     private fun candidate(entry: Any?): Candidate = when (entry) {
         is String -> Candidate(entry)
-        is Map<*, *> -> Candidate(entry["item"] as? String ?: throw Golden.malformed(), texts(entry) - "item")
+        is Map<*, *> -> Candidate(entry["item"]?.let { it as? String ?: throw Golden.malformed() }, texts(entry) - "item")
         else -> throw Golden.malformed()
     }
 
@@ -83,6 +84,9 @@ class BlockingRanker private constructor(
         }
     }
 
+    /** How many events the model reads. */
+    private val length: Int get() = bundle.features.firstOrNull { it.input == Feature.HISTORY }?.size ?: 0
+
     /** Inputs that all candidates share. */
     private fun shared(
         user: Map<String, Any?>,
@@ -90,13 +94,13 @@ class BlockingRanker private constructor(
         history: List<String>,
         historyValues: List<Float?>?,
     ): Map<String, Any> {
-        val events = history.indices.filter { bundle.items.find(history[it]) > 0 }.takeLast(contract.history)
+        val events = history.indices.filter { bundle.items.find(history[it]) > 0 }.takeLast(length)
         return bundle.features.mapNotNull { feature ->
             when {
                 feature.input == Feature.HISTORY -> feature.input to
-                    leftPadded(IntArray(events.size) { bundle.items.find(history[events[it]]) }, contract.history)
-                feature.input == Feature.HISTORY_VALUES -> feature.input to FloatArray(contract.history) { place ->
-                    val event = place - (contract.history - events.size)
+                    leftPadded(IntArray(events.size) { bundle.items.find(history[events[it]]) }, length)
+                feature.input == Feature.HISTORY_VALUES -> feature.input to FloatArray(length) { place ->
+                    val event = place - (length - events.size)
                     if (event < 0) Float.NaN else feature.number(historyValues?.get(events[event]))
                 }
                 feature.of == "user" -> feature.input to tensor(feature, user[feature.name])
@@ -111,7 +115,7 @@ class BlockingRanker private constructor(
 
     /** Inputs of a chunk of candidates, padded with unknown items. */
     private fun items(chunk: List<Candidate>): Map<String, Any> {
-        val rows = IntArray(contract.candidates) { if (it < chunk.size) bundle.items.find(chunk[it].item) else 0 }
+        val rows = IntArray(contract.candidates) { chunk.getOrNull(it)?.item?.let(bundle.items::find) ?: 0 }
         return bundle.features.mapNotNull { feature ->
             when {
                 feature.input == Feature.ITEM -> feature.input to rows
@@ -157,7 +161,7 @@ class BlockingRanker private constructor(
     private fun shape(feature: Feature): List<Int> {
         val width = listOf(feature.size).takeIf { feature.type == Feature.CATEGORIES }.orEmpty()
         return when {
-            feature.of == "history" -> listOf(1, contract.history)
+            feature.of == "history" -> listOf(1, length)
             feature.of == "item" || feature.of == "retrieval" -> listOf(contract.candidates) + width
             else -> listOf(1) + width
         }

@@ -69,9 +69,8 @@ data class Retrieval(
  *
  * @property candidates how many one call of the model takes; longer lists are split.
  * @property inputs type (`float32` or `int32`) of each input by name.
- * @property history how many events are read; 0: none.
  */
-data class Ranking(val candidates: Int, val inputs: Map<String, String>, val history: Int = 0) : Contract {
+data class Ranking(val candidates: Int, val inputs: Map<String, String>) : Contract {
     override val kind: String get() = KIND
 
     companion object {
@@ -83,9 +82,7 @@ data class Ranking(val candidates: Int, val inputs: Map<String, String>, val his
             require(candidates > 0 && inputs.isNotEmpty() && inputs.values.all { it is String }) {
                 "lacks the number of candidates or the inputs of the signature score"
             }
-            val length = if (entry.containsKey("history")) entry["history"] else 0L
-            val history = requireNotNull(Contract.count(length)) { "gives the history a length of $length" }
-            return Ranking(candidates, inputs.entries.associate { it.key as String to it.value as String }, history)
+            return Ranking(candidates, inputs.entries.associate { it.key as String to it.value as String })
         }
     }
 }

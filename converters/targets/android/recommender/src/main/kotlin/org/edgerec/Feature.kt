@@ -6,7 +6,7 @@ package org.edgerec
  * @property input its name in the signature.
  * @property name its name for the app, in `user`, `context` or a candidate.
  * @property of whose it is: `user`, `item`, `context`, `history` or `retrieval`.
- * @property type `number`, `category` or `categories`.
+ * @property type `number`, `category` or `categories`; of items and of the history, `items`.
  * @property values of categories: the texts that are known, whose index counts from 1.
  * @property size of several categories or of the history: how many are read.
  */
@@ -34,9 +34,9 @@ class Feature private constructor(
     internal fun number(value: Any?): Float {
         if (value == null) return Float.NaN
         require(value is Number) { "$name is ${describe(value)}, not a number" }
-        val number = value.toDouble()
-        require(!number.isInfinite()) { "$name is infinite" }
-        return number.toFloat()
+        val number = value.toFloat()
+        require(!number.isInfinite()) { "$name is infinite, or too large for 32 bits" }
+        return number
     }
 
     /**
@@ -68,17 +68,29 @@ class Feature private constructor(
         const val NUMBER = "number"
         const val CATEGORY = "category"
         const val CATEGORIES = "categories"
+        const val ITEMS = "items"
         const val ITEM = "item"
         const val HISTORY = "history"
         const val HISTORY_VALUES = "history_values"
         const val RETRIEVAL_SCORE = "retrieval_score"
-        private val RESERVED = setOf(ITEM, HISTORY, HISTORY_VALUES, RETRIEVAL_SCORE)
-        private val OWNERS = setOf("user", "item", "context", "history", "retrieval")
+
+        /** Inputs that are no features of the user, the moment or an item: whose they are, and of which types. */
+        private val RESERVED = mapOf(
+            ITEM to ("item" to setOf(CATEGORY, ITEMS)),
+            HISTORY to ("history" to setOf(ITEMS, CATEGORIES)),
+            HISTORY_VALUES to ("history" to setOf(NUMBER)),
+            RETRIEVAL_SCORE to ("retrieval" to setOf(NUMBER)),
+        )
+        private val OWNERS = setOf("user", "item", "context")
+        private val TYPES = setOf(NUMBER, CATEGORY, CATEGORIES)
 
         /** @throws IllegalArgumentException the document is malformed, or does not fit the contract. */
         fun of(document: Any?, contract: Ranking): List<Feature> {
             require(document is List<*>) { "is not a list" }
-            val features = document.map(::feature)
+            val described = document.map(::feature)
+            val absent = ITEM in contract.inputs && described.none { it.input == ITEM }
+            val item = Feature(ITEM, ITEM, "item", ITEMS, emptyList(), 1)  // the one input that needs no entry
+            val features = if (absent) listOf(item) + described else described
             require(features.map { it.input }.sorted() == contract.inputs.keys.sorted()) {
                 "does not describe the inputs of the signature score"
             }
@@ -94,9 +106,9 @@ class Feature private constructor(
             require(entry is Map<*, *>) { "has an entry that is not an object" }
             val texts = listOf("input", "name", "of", "type").map { entry[it] as? String ?: "" }
             val (input, name, of, type) = texts
-            require(input.isNotEmpty() && name.isNotEmpty() && of in OWNERS && type in setOf(NUMBER, CATEGORY, CATEGORIES)) {
-                "has a malformed entry ($input)"
-            }
+            val reserved = RESERVED[input]
+            val fits = if (reserved != null) of == reserved.first && type in reserved.second else of in OWNERS && type in TYPES
+            require(input.isNotEmpty() && name.isNotEmpty() && fits) { "has a malformed entry ($input)" }
             val values = (entry["values"] ?: emptyList<Any>()) as? List<*>
             require(values != null && values.all { it is String } && values.toSet().size == values.size) {
                 "has malformed values of $input"
