@@ -67,8 +67,13 @@ IN_MEMORY = Path("bundle in memory")
 CHUNK = 1 << 20
 # The TFLite file identifier stands at byte 4 of the flatbuffer.
 TFLITE_IDENTIFIER = b"TFL3"
-# Values in JSON, which take up to 64 bytes each as Python objects: a floor, and one for so many bytes of the file.
-JSON_FLOOR, JSON_BYTES = 200_000, 16
+# Memory that the values of JSON may take as Python objects, which is up to thirty times that of the text: a floor, and
+# a multiple of the file.
+JSON_FLOOR, JSON_FACTOR = 8 << 20, 8
+# At least so many bytes does an object or a list take, half a text, and what is behind a comma or a colon.
+OBJECT_BYTES = {b"{": 64, b"[": 64, b'"': 30, b",": 32, b":": 32}
+# Items of a ranking model, which may read none of them, beside those that its bytes may hold.
+RANKED_ITEMS = 100_000
 
 
 KindOfContract = TypeVar("KindOfContract", bound=Retrieval | Ranking)
@@ -175,11 +180,16 @@ class Bundle:
             raise BundleError(f"{path}: {MANIFEST} {error}") from None
         _check_items(contract, len(model), path)
         user_features = _user_features(manifest, contract, path)
-        items = _items(members, contract, path)
-        lines = contract.items if isinstance(contract, Retrieval) else None
-        titles = _lines(members, TITLES, Lines, lines, path) if TITLES in members else []
         if isinstance(contract, Retrieval):
-            _check_vocabulary(items, titles, contract, path)
+            lines = range(contract.items, contract.items + 1)
+        else:
+            lines = range(RANKED_ITEMS + len(model))
+        items = _items(members, contract, lines, path)
+        titles = _lines(members, TITLES, Lines, lines, path) if TITLES in members else []
+        if titles and len(titles) != len(items):
+            raise BundleError(f"{path}: {TITLES} has {len(titles) - 1} lines for {len(items) - 1} items")
+        if isinstance(contract, Retrieval):
+            _check_vocabulary(items, contract, path)
         return cls(
             path,
             manifest,
@@ -306,14 +316,14 @@ def _json(content: bytes, most: int, finite: bool = True) -> Any:
     """The parsed JSON.
 
     Args:
-        most: values that it may hold; they are counted before they are made.
+        most: bytes that its values may take; they are estimated before they are made.
         finite: whether NaN and infinite numbers are refused.
 
     Raises:
         ValueError: it is not JSON, or holds too much.
     """
-    if sum(map(content.count, (b",", b"[", b"{", b":"))) > most:
-        raise ValueError(f"more than {most:,} values")
+    if sum(size * content.count(sign) for sign, size in OBJECT_BYTES.items()) > most:
+        raise ValueError(f"its values would take more than {most:,} bytes of memory")
     try:
         document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant if finite else None)
         if b"\\u" in content:  # half of a surrogate pair cannot be printed
@@ -347,15 +357,13 @@ def _check_model(model: bytes, manifest: dict[str, Any], path: Path) -> None:
         raise BundleError(f"{path}: the model was altered (its sha256 is not the one in {MANIFEST})")
 
 
-def _check_vocabulary(items: Sequence[str], titles: Sequence[str], contract: Retrieval, path: Path) -> None:
+def _check_vocabulary(items: Sequence[str], contract: Retrieval, path: Path) -> None:
     if len(items) != contract.items + 1:
         raise BundleError(
             f"{path}: {ITEMS} names {len(items) - 1} items, the model scores {contract.items}; convert the model again"
         )
     if not (items.unique if isinstance(items, IndexedTexts) else len(set(items)) == len(items)):
         raise BundleError(f"{path}: an item is named twice; convert the model again")
-    if titles and len(titles) != len(items):
-        raise BundleError(f"{path}: {TITLES} has {len(titles) - 1} lines for {contract.items} items")
 
 
 def _user_features(manifest: dict[str, Any], contract: Retrieval | Ranking, path: Path) -> list[UserFeature]:
@@ -399,11 +407,10 @@ def _is_number(value: object) -> bool:
     return type(value) is int and abs(value) < 2**63
 
 
-def _items(members: dict[str, bytes], contract: Retrieval | Ranking, path: Path) -> Sequence[str]:
+def _items(members: dict[str, bytes], contract: Retrieval | Ranking, lines: range, path: Path) -> Sequence[str]:
     """Raw ids by row, that of padding being ``""``."""
     if NUMBERS not in members:
-        expected = contract.items if isinstance(contract, Retrieval) else None
-        return _lines(members, ITEMS, IndexedLines, expected, path) if ITEMS in members else [""]
+        return _lines(members, ITEMS, IndexedLines, lines, path) if ITEMS in members else [""]
     if ITEMS in members or not isinstance(contract, Retrieval):
         raise BundleError(f"{path}: {NUMBERS} is not for this bundle; convert the model again")
     try:
@@ -413,24 +420,22 @@ def _items(members: dict[str, bytes], contract: Retrieval | Ranking, path: Path)
     return Numbers(numbers) if contract.items >= COMPACT_FROM else ["", *map(str, numbers.tolist())]
 
 
-def _lines(
-    members: dict[str, bytes], name: str, compact: type[Lines], expected: int | None, path: Path
-) -> Sequence[str]:
+def _lines(members: dict[str, bytes], name: str, compact: type[Lines], lines: range, path: Path) -> Sequence[str]:
     """Texts by row, that of padding being ``""``; ``compact`` if there are many.
 
     Args:
-        expected: how many there must be. They are counted before they are split.
+        lines: how many there may be. They are counted before they are split.
     """
     content = members[name]
     count = content.count(b"\n")
     if content and not content.endswith(b"\n"):
         raise BundleError(f"{path}: {name} does not end with a line feed")
-    if expected is None and count > JSON_FLOOR:
-        raise BundleError(f"{path}: {name} has {count:,} lines, above the limit of {JSON_FLOOR:,}")
-    if expected is not None and count != expected:
-        said = f"has {count} lines for {expected} items"
+    if count not in lines:
+        said = f"has {count} lines for {lines[-1]} items"
         if name == ITEMS:
-            said = f"names {count} items, the model scores {expected}; convert the model again"
+            said = f"names {count} items, the model scores {lines[-1]}; convert the model again"
+        if len(lines) > 1:
+            said = f"has {count:,} lines, above the limit of {lines[-1]:,}"
         raise BundleError(f"{path}: {name} {said}")
     try:
         if count >= COMPACT_FROM:
@@ -449,7 +454,7 @@ def _attributes(members: dict[str, bytes], items: int, size: int, path: Path) ->
     if ATTRIBUTES not in members:
         return {}
     try:
-        return attributes_from_json(_json(members[ATTRIBUTES], JSON_FLOOR + size // JSON_BYTES), items)
+        return attributes_from_json(_json(members[ATTRIBUTES], JSON_FLOOR + JSON_FACTOR * size), items)
     except ValueError as error:
         raise BundleError(f"{path}: {ATTRIBUTES} {error}; convert the model again") from None
 
@@ -459,7 +464,7 @@ def _features(members: dict[str, bytes], size: int, path: Path) -> list[dict[str
     if FEATURES not in members:
         return []
     try:
-        entries = _json(members[FEATURES], JSON_FLOOR + size // JSON_BYTES)
+        entries = _json(members[FEATURES], JSON_FLOOR + JSON_FACTOR * size)
     except ValueError as error:
         raise BundleError(f"{path}: {FEATURES} {error}; convert the model again") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -475,7 +480,7 @@ def _item_values(members: dict[str, bytes], items: int, size: int, path: Path) -
     if ITEM_VALUES not in members:
         return {}
     try:
-        columns = _json(members[ITEM_VALUES], JSON_FLOOR + size // JSON_BYTES)
+        columns = _json(members[ITEM_VALUES], JSON_FLOOR + JSON_FACTOR * size)
     except ValueError as error:
         raise BundleError(f"{path}: {ITEM_VALUES} {error}; convert the model again") from None
     if not isinstance(columns, dict):
