@@ -18,8 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toys import toys
 
-from device_runner import Recommender
+from converters.bundle_writer import bundle_bytes
+from converters.convert import golden_cases
+from device_runner import Bundle, Recommender
 from device_runner.child_process import child_environment
+from device_runner.contract import Retrieval
 from device_runner.serve import Address, Limits
 from device_runner.serve.endpoint import Endpoint
 from device_runner.serve.server import ServeError, Server
@@ -353,20 +356,29 @@ def service(tmp_path: Path) -> Iterator[Service]:
     started.process.kill()
 
 
+def with_golden_vectors(source: Path) -> bytes:
+    """The bundle with golden vectors, without which no model is put into service."""
+    bundle = Bundle.read(source)
+    contract, facts = bundle.contract_of(Retrieval), {"runtimes": bundle.runtimes}
+    cases = golden_cases(source, "litert", contract)
+    return bundle_bytes(bundle.model, bundle.name, bundle.scheme, contract, bundle.items[1:], None, cases, facts=facts)
+
+
 def test_a_service_reloads_keeps_what_works_and_ends(service: Service, tmp_path: Path) -> None:
     first = service.ask("/health")["fingerprint"]
     assert oct(service.socket.stat().st_mode & 0o777) == "0o660"
-    (tmp_path / "new").write_bytes(toys()["another"].read_bytes())
+    (tmp_path / "new").write_bytes(with_golden_vectors(toys()["another"]))
     (tmp_path / "new").replace(tmp_path / "model.tflite")
     service.process.send_signal(signal.SIGHUP)
     assert service.heard().startswith("RELOADING=1\nMONOTONIC_USEC=") and service.heard() == "READY=1"
     second = service.ask("/health")["fingerprint"]
     assert second != first
-    (tmp_path / "new").write_bytes(b"not a bundle")
-    (tmp_path / "new").replace(tmp_path / "model.tflite")
-    service.process.send_signal(signal.SIGHUP)
-    assert service.heard().startswith("RELOADING=1") and service.heard() == "READY=1"
-    assert service.ask("/health")["fingerprint"] == second
+    for refused in (b"not a bundle", toys()["recurrent"].read_bytes()):  # which has no golden vectors
+        (tmp_path / "new").write_bytes(refused)
+        (tmp_path / "new").replace(tmp_path / "model.tflite")
+        service.process.send_signal(signal.SIGHUP)
+        assert service.heard().startswith("RELOADING=1") and service.heard() == "READY=1"
+        assert service.ask("/health")["fingerprint"] == second
     errors = service.end()
     assert service.process.returncode == 0 and not service.socket.exists()
     assert "the model in service stays" in errors and "Traceback" not in errors
