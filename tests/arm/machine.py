@@ -132,8 +132,9 @@ def emulator(architecture: Architecture) -> str:
 
 
 def check_plugins(architecture: Architecture) -> None:
-    """Skip or fail where the emulator cannot load the counter of instructions. Where the system's qemu is too new, there
-    is nothing to install, so that is a reason to skip in CI too.
+    """Skip or fail where the emulator cannot load the counter of instructions.
+
+    Where the system's qemu is too new, there is nothing to install, so that is a reason to skip in CI too.
     """
     path = emulator(architecture)
     major = version_of(output([path, "--version"]))[0]
