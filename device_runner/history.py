@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from device_runner.errors import HistoryError
 
@@ -35,15 +35,43 @@ def read_history(path: str | Path, item_column: str | None = None) -> list[str]:
         HistoryError: absent, not text, or not of these forms; names the file and the line.
     """
     path = Path(path)
-    names = tuple(dict.fromkeys([*([item_column] if item_column else []), *ITEM_COLUMNS]))
+    return _items(read_text(path), item_names(item_column), path)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that people made: UTF-8, with or without a byte order mark.
+
+    Raises:
+        HistoryError: it is absent, or not text.
+    """
     try:
         # newline="" leaves line ends as they are, so that an id may contain one.
         with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+            return file.read()
     except FileNotFoundError:
         raise HistoryError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise HistoryError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+
+
+def read_json(text: str, path: Path) -> Any:
+    """The JSON document of a file.
+
+    Raises:
+        HistoryError: it is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HistoryError(f"{path}: not JSON ({error})") from None
+
+
+def item_names(item_column: str | None) -> tuple[str, ...]:
+    """Names of the column or key with the item id, the preferred one first."""
+    return tuple(dict.fromkeys([*([item_column] if item_column else []), *ITEM_COLUMNS]))
+
+
+def _items(text: str, names: Sequence[str], path: Path) -> list[str]:
     return _from_json(text, names, path) if path.suffix.lower() == ".json" else _from_csv(text, names, path)
 
 
@@ -61,14 +89,14 @@ def read_events(path: str | Path, item_column: str | None = None) -> "list[Event
     from device_runner.history_store import Event  # SQLite is loaded only where a store is used
 
     path = Path(path)
-    items = read_history(path, item_column)
+    text = read_text(path)
+    items = _items(text, item_names(item_column), path)
     if path.suffix.lower() == ".json":
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = read_json(text, path)
         entries = document["history"] if isinstance(document, dict) else document
         more = [(f"entry {place}", entry if isinstance(entry, dict) else {}) for place, entry in enumerate(entries, 1)]
     else:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            records = _records(file.read(), path)
+        records = csv_records(text, path)
         header = [name.strip().lower() for name in records[0][1]] if records else []
         more = [(f"line {line}", dict(zip(header, record, strict=False))) for line, record in records[-len(items) :]]
     events = []
@@ -101,10 +129,7 @@ def seconds(value: object) -> float | None:
 
 
 def _from_json(text: str, names: Sequence[str], path: Path) -> list[str]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise HistoryError(f"{path}: not JSON ({error})") from None
+    document = read_json(text, path)
     if isinstance(document, dict):
         document = document.get("history")
     if not isinstance(document, list):
@@ -121,7 +146,7 @@ def _json_item(entry: object, position: int, names: Sequence[str], path: Path) -
 
 
 def _from_csv(text: str, names: Sequence[str], path: Path) -> list[str]:
-    records = _records(text, path)
+    records = csv_records(text, path)
     if not records:
         return []
     header = [name.strip().lower() for name in records[0][1]]
@@ -135,8 +160,12 @@ def _from_csv(text: str, names: Sequence[str], path: Path) -> list[str]:
     return [_csv_item(record, 0, line, path) for line, record in records]
 
 
-def _records(text: str, path: Path) -> list[tuple[int, list[str]]]:
-    """The records that are not blank lines, each with the number of its first line."""
+def csv_records(text: str, path: Path) -> list[tuple[int, list[str]]]:
+    """The records of a CSV text that are not blank lines, each with the number of its first line.
+
+    Raises:
+        HistoryError: it is not CSV.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     records, line = [], 1
     try:

@@ -5,7 +5,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 import numpy as np
 
@@ -145,6 +145,39 @@ class LoadedBundle(Generic[KindOfContract]):
             _keep_forever(self._signatures)
             self._signatures = None
         self._lock = threading.Lock()
+
+
+class ServedModel(Generic[KindOfContract]):
+    """What a recommender and a ranker have in common.
+
+    Attributes:
+        contract: the sizes of the model's inputs and outputs.
+    """
+
+    def __init__(self, loaded: LoadedBundle[KindOfContract]) -> None:
+        self.contract = loaded.contract
+        self._loaded = loaded
+
+    @property
+    def bundle(self) -> Bundle:
+        return self._loaded.bundle
+
+    @property
+    def backend(self) -> str:
+        """Name of the runtime."""
+        return self._loaded.backend
+
+    def close(self) -> None:
+        """Give the runtime's memory back, after the calls of other threads have ended. Any later call of the model
+        raises ``RuntimeError``.
+        """
+        self._loaded.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _keep_forever(thing: Any) -> None:

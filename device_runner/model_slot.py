@@ -14,6 +14,7 @@ class ModelSlot:
     >>> slot.get().recommend(["1029743"], k=3)           # doctest: +SKIP
 
     A new file that cannot be loaded changes nothing: the recommender of the one before stays, and ``error`` says why.
+    That the new file gives the right answers, ``edgerec-device update`` has tried before it put the file there.
 
     Args:
         path, backend, threads: see ``Recommender.load``.

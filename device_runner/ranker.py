@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from device_runner.bundle import Bundle
 from device_runner.contract import Ranking
 from device_runner.errors import BundleError
 from device_runner.features import (
@@ -20,7 +19,7 @@ from device_runner.features import (
     features_from_json,
     item_columns,
 )
-from device_runner.loaded import LoadedBundle
+from device_runner.loaded import LoadedBundle, ServedModel
 from device_runner.vocabulary import Vocabulary
 
 # A raw item id, or an object with the id as ``item`` and values that replace those in the bundle.
@@ -28,7 +27,7 @@ Candidate = str | Mapping[str, object]
 NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
-class Ranker:
+class Ranker(ServedModel[Ranking]):
     """A loaded ranking bundle. Several threads may share it, and a process that was forked from this one.
 
     >>> ranker = Ranker.load("ranker.tflite")                                              # doctest: +SKIP
@@ -45,22 +44,12 @@ class Ranker:
     """
 
     def __init__(self, loaded: LoadedBundle[Ranking], features: Sequence[Feature], columns: Mapping[str, np.ndarray]):
-        self.contract = loaded.contract
+        super().__init__(loaded)
         self.features = tuple(features)
-        self._loaded = loaded
         self._columns = columns
         self._vocabulary = Vocabulary(loaded.bundle.items)
         self._by_input = {feature.input: feature for feature in features}
         self._of = {of: {f.name: f for f in features if f.of == of} for of in ("user", "context", "item", "retrieval")}
-
-    @property
-    def bundle(self) -> Bundle:
-        return self._loaded.bundle
-
-    @property
-    def backend(self) -> str:
-        """Name of the runtime."""
-        return self._loaded.backend
 
     @classmethod
     def load(cls, source: str | Path | bytes, backend: str = "auto", threads: int = 1) -> "Ranker":
@@ -91,18 +80,6 @@ class Ranker:
         ranker = cls(loaded, features, columns)
         ranker._check()
         return ranker
-
-    def close(self) -> None:
-        """Give the runtime's memory back, after the calls of other threads have ended. Any later call of the model
-        raises ``RuntimeError``.
-        """
-        self._loaded.close()
-
-    def __enter__(self) -> "Ranker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def score(
         self,

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runner.bundle import Bundle
 from device_runner.contract import Retrieval
 from device_runner.errors import BundleError
 from device_runner.explain import Links, reasons
-from device_runner.loaded import LoadedBundle
+from device_runner.loaded import LoadedBundle, ServedModel
 from device_runner.recommendations import Recommendation, Recommendations
 from device_runner.selection import NO_ROWS, Selection, caps_of
 from device_runner.state import State
@@ -26,7 +25,7 @@ Run = Callable[[np.ndarray, str], dict[str, np.ndarray]]
 Explain = Callable[[np.ndarray, np.ndarray], Sequence[int]]
 
 
-class Recommender:
+class Recommender(ServedModel[Retrieval]):
     """A loaded retrieval bundle. Several threads may share it; their calls to the model wait for each other. A process
     that was forked from this one may go on using it.
 
@@ -44,21 +43,11 @@ class Recommender:
     """
 
     def __init__(self, loaded: LoadedBundle[Retrieval]) -> None:
-        self.contract = loaded.contract
-        self._loaded = loaded
+        super().__init__(loaded)
         self._vocabulary = Vocabulary(loaded.bundle.items)
         self._typical: np.ndarray | None = None
         # Read in every call.
         self._exclude_history = self.bundle.exclude_history
-
-    @property
-    def bundle(self) -> Bundle:
-        return self._loaded.bundle
-
-    @property
-    def backend(self) -> str:
-        """Name of the runtime."""
-        return self._loaded.backend
 
     @classmethod
     def load(cls, source: str | Path | bytes, backend: str = "auto", threads: int = 1) -> "Recommender":
@@ -78,18 +67,6 @@ class Recommender:
         recommender._check_inputs()
         recommender._check_outputs()
         return recommender
-
-    def close(self) -> None:
-        """Give the runtime's memory back, after the calls of other threads have ended. Any later call of the model
-        raises ``RuntimeError``.
-        """
-        self._loaded.close()
-
-    def __enter__(self) -> "Recommender":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def recommend(
         self,

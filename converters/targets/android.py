@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from converters.schemes import SCHEMES
-from device_runner import EdgeRecError
+from converters.targets.folder import ExportError
 from device_runner.bundle import Bundle
 from device_runner.contract import Ranking, Retrieval
 
@@ -19,10 +19,6 @@ RUNTIMES = {
     "litert": ("litert", "com.google.ai.edge.litert:litert"),
     "tensorflow-lite": ("tflite-runtime", "org.tensorflow:tensorflow-lite"),
 }
-
-
-class ExportError(EdgeRecError):
-    """The bundle cannot be exported, or there is no place to write it to."""
 
 
 def export_android(model: Path, out: Path, ranker: Path | None = None, runtime: str = "litert") -> int:

@@ -17,7 +17,7 @@ MARK = "export.json"
 
 
 class ExportError(EdgeRecError):
-    """A bundle cannot be exported for a target."""
+    """A bundle cannot be exported for a target, or there is no place to write it to."""
 
 
 @contextmanager

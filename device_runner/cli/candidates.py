@@ -1,8 +1,5 @@
 """Candidates and values of features for a ranking model, as people write them on the command line."""
 
-import csv
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +8,7 @@ import click
 
 from device_runner.errors import HistoryError
 from device_runner.features import ITEM, Feature
-from device_runner.history import ITEM_COLUMNS
+from device_runner.history import csv_records, item_names, read_json, read_text
 from device_runner.ranker import Candidate
 
 # Between the categories of one cell or option.
@@ -30,13 +27,7 @@ def read_candidates(path: Path, features: Mapping[str, Feature], item_column: st
     Raises:
         HistoryError: the file cannot be read, or is not of this form; names the file and the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise HistoryError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise HistoryError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    names = [*([item_column] if item_column else []), *ITEM_COLUMNS]
+    text, names = read_text(path), item_names(item_column)
     if path.suffix.lower() == ".json":
         return _from_json(text, names, path)
     return _from_csv(text, names, features, path)
@@ -82,10 +73,7 @@ def values_of(options: Mapping[str, str], features: Mapping[str, Feature], optio
 
 
 def _from_json(text: str, names: Sequence[str], path: Path) -> list[Candidate]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise HistoryError(f"{path}: not JSON ({error})") from None
+    document = read_json(text, path)
     if not isinstance(document, list) or not all(
         isinstance(entry, str | int | dict) and not isinstance(entry, bool) for entry in document
     ):
@@ -102,10 +90,7 @@ def _from_json(text: str, names: Sequence[str], path: Path) -> list[Candidate]:
 
 
 def _from_csv(text: str, names: Sequence[str], features: Mapping[str, Feature], path: Path) -> list[Candidate]:
-    try:
-        records = [record for record in csv.reader(io.StringIO(text, newline=""), strict=True) if record]
-    except csv.Error as error:
-        raise HistoryError(f"{path}: not CSV ({error})") from None
+    records = [record for _, record in csv_records(text, path)]
     if not records:
         return []
     header = [name.strip() for name in records[0]]

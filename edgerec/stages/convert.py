@@ -1,6 +1,7 @@
 """Recommender -> quantized, verified bundle, measured through the device runtime."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +11,8 @@ import numpy as np
 import pandas as pd
 
 import device_runner
-from converters.build import build
 from converters.bundle_writer import with_facts
 from converters.convert import Converted, Vocabulary, bundle_flatbuffer, check_convertible
-from converters.schemes import SCHEMES
-from converters.servable import save_model
 from converters.sizes import bundle_sizes
 from converters.verify import Verification
 from device_runner import Recommender
@@ -33,6 +31,7 @@ from edgerec.recommenders.prior import Prior
 from edgerec.recommenders.recommender import left_pad
 from edgerec.recommenders.serving import ServedRecommender
 from edgerec.report.build import part_words, render_bundle_card
+from edgerec.stages.exported import Exported
 from edgerec.stages.item_attributes import ItemAttributes
 from edgerec.stages.new_items import NewItems
 from edgerec.stages.prepare import Prepare
@@ -40,16 +39,15 @@ from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train import ModelStage
 
 
-class ExportedModel:
+class ExportedModel(Exported):
     """One model as it is exported: the servable and its flatbuffers, which the stages of all schemes share."""
 
     def __init__(
         self, workspace: Workspace, prepared: Prepare, model: ModelStage, new: NewItems, attributes: ItemAttributes
     ) -> None:
+        super().__init__()
         self.workspace, self.prepared, self.model, self.new = workspace, prepared, model, new
         self.attributes = attributes
-        self.stages: list[Convert] = []
-        self._flatbuffers: dict[str, bytes | str] = {}
 
     @cached_property
     def servable(self) -> ServedRecommender:
@@ -94,14 +92,9 @@ class ExportedModel:
             )
         return parts
 
-    def flatbuffer(self, scheme: str, scratch: Path) -> bytes | str:
-        """See :func:`converters.build.build`; all schemes that are out of date are converted in one process."""
-        if scheme not in self._flatbuffers:
-            others = [stage.scheme for stage in self.stages if not stage.is_current()]
-            wanted = dict.fromkeys([scheme, *(name for name in others if not SCHEMES[name].check(self.servable))])
-            save_model(self.servable, scratch / "saved_model", self.workspace.retrieval.convert.bits)
-            self._flatbuffers |= build(scratch / "saved_model", list(wanted), scratch)
-        return self._flatbuffers[scheme]
+    @property
+    def bits(self) -> Mapping[str, int]:
+        return self.workspace.retrieval.convert.bits
 
 
 class Convert(Stage):

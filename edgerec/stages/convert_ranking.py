@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,9 @@ from typing import Any
 import numpy as np
 
 import device_runner
-from converters.build import build
 from converters.bundle_writer import with_facts
 from converters.convert import Converted, Vocabulary, check_convertible
 from converters.convert_ranking import bundle_ranking_flatbuffer
-from converters.schemes import SCHEMES
-from converters.servable import save_model
 from converters.sizes import bundle_sizes
 from device_runner import Ranker
 from device_runner.backends import installed_backends
@@ -25,6 +23,7 @@ from edgerec.evaluation.scored_rows import ScoredRows
 from edgerec.rankers.row_inputs import RowInputs
 from edgerec.rankers.serving import ServedRanker, ranking_features
 from edgerec.report.ranking import render_ranking_bundle_card
+from edgerec.stages.exported import Exported
 from edgerec.stages.prepare_ranking import PrepareRanking
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
@@ -33,13 +32,12 @@ TIMED, WARM_UP = 500, 20
 PERCENTILES = (50, 90, 95, 99)
 
 
-class ExportedRanker:
+class ExportedRanker(Exported):
     """One ranking model as it is exported, which the stages of all schemes share."""
 
     def __init__(self, workspace: Workspace, prepared: PrepareRanking, made: RankingStage) -> None:
+        super().__init__()
         self.workspace, self.prepared, self.made = workspace, prepared, made
-        self.stages: list[ConvertRanking] = []
-        self._flatbuffers: dict[str, bytes | str] = {}
 
     @cached_property
     def servable(self) -> ServedRanker:
@@ -51,14 +49,9 @@ class ExportedRanker:
         """Makes the inputs of test rows."""
         return self.made.model.row_inputs(self.prepared.dataset, self.made.known)
 
-    def flatbuffer(self, scheme: str, scratch: Path) -> bytes | str:
-        """See :func:`converters.build.build`; all schemes that are out of date are converted in one process."""
-        if scheme not in self._flatbuffers:
-            others = [stage.scheme for stage in self.stages if not stage.is_current()]
-            wanted = dict.fromkeys([scheme, *(name for name in others if not SCHEMES[name].check(self.servable))])
-            save_model(self.servable, scratch / "saved_model", self.made.ranking_recipe.convert.bits)
-            self._flatbuffers |= build(scratch / "saved_model", list(wanted), scratch)
-        return self._flatbuffers[scheme]
+    @property
+    def bits(self) -> Mapping[str, int]:
+        return self.made.ranking_recipe.convert.bits
 
 
 class ConvertRanking(Stage):
