@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from test_conformance import FILES, content_of, place_of, same
+from file_recipes import content_of, place_of
+from test_conformance import FILES, same
 
 from converters.bundle_writer import bundle_bytes, with_facts
 from converters.targets.folder import ExportError
