@@ -45,7 +45,7 @@ internal class ModelStore(
      *
      * @param content the bundle.
      * @param signature the text of its signature file.
-     * @return the new model, or the current one if it has the same bytes.
+     * @return the new model, or the current one if it is the same.
      * @throws UpdateException, BundleException, BackendException it is refused: the message says why.
      */
     fun replace(
@@ -59,15 +59,14 @@ internal class ModelStore(
         publicKey?.let { SignatureFile.verify(bytes, signature, it) }
         val new = Bundle.read(bytes)
         val old = current()
+        if (new.identity == old.identity) return@locked old
         checkSuccession(old, new, allowDowngrade, allowOtherCatalogue)
         tried(new).requirePassed()
         val own = shipped()
         val before = choice(own)
         val name = MessageDigest.getInstance("SHA-256").digest(bytes).hex()
-        if (name != before.current) {
-            store(name, bytes, signature)
-            choose(Choice(name, before.current, own.identity))
-        }
+        store(name, bytes, signature)
+        choose(Choice(name, before.current, own.identity))
         Bundle.read(model(name))
     }
 
@@ -83,7 +82,7 @@ internal class ModelStore(
         if (now.current == now.previous) throw UpdateException("there is no model before this one to go back to")
         val previous = now.previous
         if (previous != null) {
-            val bytes = model(previous).readBytes()
+            val bytes = content(previous)
             publicKey?.let { SignatureFile.verify(bytes, signature(previous), it) }
             tried(Bundle.read(bytes)).requirePassed()
         }
@@ -165,6 +164,12 @@ internal class ModelStore(
         }
         if (bytes.size > most) throw UpdateException("the new model has ${bytes.size} bytes, more than the $most that are taken")
         return bytes
+    }
+
+    private fun content(name: String): ByteArray = try {
+        model(name).readBytes()
+    } catch (error: IOException) {
+        throw UpdateException("the model before this one cannot be read (${error.message})", error)
     }
 
     private fun model(name: String) = File(File(folder, name), MODEL)
