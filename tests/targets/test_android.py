@@ -1,10 +1,10 @@
 """The export to Android; and the module itself, compiled and run on the JVM (``make check-targets``)."""
 
+import hashlib
 import json
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from converters.bundle_writer import with_facts
 from edgerec.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).parent / "android"))
-from build import MODULE, ROOT, Built, build
+from build import ROOT, Built, build
 
 GROCERY = ROOT / "models" / "grocery" / "model.tflite"
 SUITE = ROOT / "converters" / "targets" / "conformance"
@@ -60,35 +60,17 @@ def test_the_export_refuses_a_file_that_is_no_retrieval_bundle(tmp_path: Path) -
     assert code == 1 and "not a TFLite file" in output
 
 
-def test_the_statements_of_the_history_store_keep_the_newest_events_in_order() -> None:
-    source = (MODULE / "org" / "edgerec" / "android" / "HistoryStore.kt").read_text("utf-8")
-    sql = dict(re.findall(r'const val ([A-Z_]+) =\s*"([^"]+)"', source))
-    database = sqlite3.connect(":memory:")
-    database.execute(sql["CREATE"])
-
-    def items() -> list[str]:
-        return [row[0] for row in database.execute(sql["NEWEST"], (10,))][::-1]
-
-    for time, item in enumerate("abcabd"):
-        database.execute("insert into event (item, value, time) values (?, ?, ?)", (item, None, time))
-    database.execute(sql["REMOVE"], ("c",))
-    assert items() == list("ababd")
-    database.execute(sql["FORGET_OLDEST"], (3,))
-    assert items() == list("abd")
-    database.execute(sql["CLEAR"])
-    assert items() == []
-
-
 def test_the_readme_names_the_versions_that_gradle_takes() -> None:
     template = ROOT / "converters" / "targets" / "android"
     versions = dict(
         re.findall(r'^([a-z-]+) = "([^"]+)"$', (template / "gradle" / "libs.versions.toml").read_text(), re.M)
     )
-    readme, pom = (template / "README.md").read_text(), (Path(__file__).parent / "android" / "pom.xml").read_text()
+    readme = (template / "README.md").read_text()
+    poms = "".join(path.read_text() for path in (Path(__file__).parent / "android").glob("*.xml"))
     assert f"litert:litert:{versions['litert']}`" in readme
     assert f"tensorflow-lite:{versions['tensorflow-lite']}`" in readme
-    for name in ("tensorflow-lite", "tink", "coroutines", "kotlin"):
-        assert f"<version>{versions[name]}</version>" in pom
+    for name in versions.keys() - {"agp", "litert", "compose-bom"}:  # the others are compiled and run here
+        assert f"<version>{versions[name]}</version>" in poms, name
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +105,32 @@ def test_a_newer_model_in_an_update_of_the_app_wins_over_a_replacement(built: Bu
     for (step, release, refusal), answer in zip(steps, answers, strict=True):
         assert answer["release"] == release and len(answer["items"]) == 3, (step, answer)
         assert bool(answer["refusal"]) == bool(refusal) and refusal in answer["refusal"], (step, answer)
+
+
+@on_the_jvm
+def test_a_model_that_ended_the_app_twice_is_not_tried_again(built: Built, tmp_path: Path) -> None:
+    new = tmp_path / "new.tflite"
+    new.write_bytes(with_facts(PLAIN, {"release": 1}))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for ends, release in ((2, 0), (1, 1)):
+        (folder / "trial").write_text(f"{hashlib.sha256(new.read_bytes()).hexdigest()} {ends}")  # as a crash leaves it
+        done = built.run("org.edgerec.ShippingKt", PLAIN, folder, f"replace={new}")
+        answer = json.loads(done.stdout)
+        assert answer["release"] == release and ("ended 2 times" in answer["refusal"]) == (ends == 2)
+    assert not (folder / "trial").exists()
+
+
+@on_the_jvm
+def test_the_self_test_of_the_export_and_the_history_store_pass_on_android_classes(built: Built) -> None:
+    done = built.on_android(PLAIN)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "OK (6 tests)" in done.stdout
+
+
+@on_the_jvm
+def test_the_sample_app_compiles_against_compose(built: Built) -> None:
+    assert built.sample().stat().st_size > 10_000
 
 
 @on_the_jvm

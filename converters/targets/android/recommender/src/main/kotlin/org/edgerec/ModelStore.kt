@@ -61,10 +61,10 @@ internal class ModelStore(
         val old = current()
         if (new.identity == old.identity) return@locked old
         checkSuccession(old, new, allowDowngrade, allowOtherCatalogue)
-        tried(new).requirePassed()
+        val name = MessageDigest.getInstance("SHA-256").digest(bytes).hex()
+        remembering(name) { tried(new).requirePassed() }
         val own = shipped()
         val before = choice(own)
-        val name = MessageDigest.getInstance("SHA-256").digest(bytes).hex()
         store(name, bytes, signature)
         choose(Choice(name, before.current, own.identity))
         Bundle.read(model(name))
@@ -88,6 +88,23 @@ internal class ModelStore(
         }
         choose(Choice(previous, now.current, now.base))
         current()
+    }
+
+    /**
+     * Runs the trial of a model so that an app which ends meanwhile knows of it when it starts again: a model may crash the
+     * runtime, and the app with it. After [MOST_TRIALS] such ends it is not tried any more.
+     */
+    private fun remembering(name: String, trial: () -> Unit) {
+        val file = File(folder, "trial")
+        val before = if (file.exists()) file.readText().split(' ') else emptyList()
+        val ends = if (before.firstOrNull() == name) before.last().toIntOrNull() ?: 0 else 0
+        if (ends >= MOST_TRIALS) throw UpdateException("the app ended $ends times while it tried this model; it is not tried again")
+        written(file, "$name ${ends + 1}".toByteArray())
+        try {
+            trial()
+        } finally {
+            file.delete()
+        }
     }
 
     private fun checkSuccession(old: Bundle, new: Bundle, allowDowngrade: Boolean, allowOtherCatalogue: Boolean) {
@@ -187,6 +204,9 @@ internal class ModelStore(
         const val MODEL = "model.tflite"
         const val SIGNATURE = "model.tflite.sig"
         const val MOST_BYTES = 512 shl 20
+
+        /** Two, as the system may have ended the app for a reason of its own. */
+        const val MOST_TRIALS = 2
         val NAME = Regex("[0-9a-f]{64}")
     }
 }
