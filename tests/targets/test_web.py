@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -24,6 +26,7 @@ from converters.targets.folder import ExportError
 from converters.targets.web.demo import served
 from converters.targets.web.export import export_web
 from converters.targets.web.litert_js import PACKAGES, write_litert_js
+from device_runner import Recommender
 
 playwright = pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +41,8 @@ WANTED = bool(os.environ.get("EDGEREC_TARGETS"))
 # Kilobytes of what a visitor loads besides LiteRT's WebAssembly and its loader, compressed as servers send it.
 PAGE_LIMIT = 250_000
 FIRST_LIMIT_MS = 50.0
+# A function of the page.
+SUITE_CALL = (HERE / "conformance.js").read_text().partition("\n")[2].rstrip(";\n")
 pytestmark = pytest.mark.slow
 
 
@@ -103,7 +108,7 @@ def test_the_conformance_suite_passes(topic: str, suite_page: Any, address: str)
     ]
     bundles = {file["bundle"]: encoded(place_of(file["bundle"]).read_bytes())} if "bundle" in file else {}
     given = {"base": address, "cases": cases, "bundles": bundles}
-    outcomes = suite_page.evaluate((HERE / "conformance.js").read_text().partition("\n")[2].rstrip(";\n"), given)
+    outcomes = suite_page.evaluate(SUITE_CALL, given)
     wrong = [
         (case["name"], outcome, case["expected"])
         for case, outcome in zip(file["cases"], outcomes, strict=True)
@@ -111,6 +116,25 @@ def test_the_conformance_suite_passes(topic: str, suite_page: Any, address: str)
                    for name, value in case["expected"].items())
     ]  # fmt: skip
     assert not wrong
+
+
+def test_every_scheme_gives_the_scores_of_python(suite_page: Any, address: str) -> None:
+    """The networks of ``make check-arm``, of the grocery model's shape, in all schemes."""
+    sys.path.insert(0, str(ROOT / "tests" / "arm"))
+    from converters.schemes import SCHEMES
+    from models import bundles
+
+    for scheme in SCHEMES:
+        path = bundles()[f"grocery-shaped-{scheme}"]
+        recommender = Recommender.load(path, "litert")
+        items = recommender.bundle.items[1:]
+        asked = [{"history": items[place : place + length], "candidates": items[::40]}
+                 for place, length in ((7, 1), (100, 30), (500, 120))]  # fmt: skip
+        given = {"base": address, "bundles": {scheme: encoded(path.read_bytes())}}
+        given["cases"] = [{"call": "candidates", "arguments": one, "bundle": scheme} for one in asked]
+        outcomes = suite_page.evaluate(SUITE_CALL, given)
+        for one, outcome in zip(asked, outcomes, strict=True):
+            assert same(outcome.get("scores"), recommender.score(**one), 1e-4), (scheme, outcome.get("said"))
 
 
 def encoded(content: bytes) -> str:
@@ -171,6 +195,9 @@ def test_the_page_works_without_a_network_once_loaded_and_asks_no_other_origin(p
     assert asked and all(url.startswith((address, "data:", "blob:")) for url in asked)
 
 
+VIOLATIONS = "axe.run().then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing_to_complain_about(
@@ -187,13 +214,32 @@ def test_axe_finds_nothing_to_complain_about(
     page.wait_for_selector("#matches li")
     page.evaluate("document.querySelector('details').open = true")
     page.add_script_tag(content=axe)
-    violations = page.evaluate("axe.run().then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html)]))")
-    assert violations == []
+    assert page.evaluate(VIOLATIONS) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     if folder := os.environ.get("EDGEREC_SCREENSHOTS"):
         page.fill("#query", "")
         page.evaluate("document.querySelector('details').open = false")
         page.screenshot(path=f"{folder}/page-{width}-{scheme}.png", full_page=True)
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_of_a_ranking_model_is_its_self_test(
+    browser: Any, width: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    axe = axe_core(tmp_path_factory)
+    export_web(place_of("ranking"), tmp_path / "ranking")
+    context = browser.new_context(viewport={"width": width, "height": 844}, bypass_csp=True)
+    page = context.new_page()
+    with served(tmp_path / "ranking") as url:
+        page.goto(url)
+        page.wait_for_selector("html[data-outcome]")
+        assert page.inner_text("#outcome") == "2 of 2 golden vectors pass."
+        page.add_script_tag(content=axe)
+        assert page.evaluate(VIOLATIONS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if folder := os.environ.get("EDGEREC_SCREENSHOTS"):
+            page.screenshot(path=f"{folder}/ranking-{width}.png", full_page=True)
     context.close()
 
 
@@ -256,26 +302,36 @@ def test_the_signature_of_the_first_model_stands_beside_it(page: Any, exported: 
             assert said in outcome["said"] and (outcome["release"], outcome["listed"]) == (release, 3)
 
 
-def test_weight_and_first_recommendation(page: Any, address: str, exported: Path) -> None:
+# What the browser received of each file, in bytes as they were sent, without headers.
+RECEIVED = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+  .map((entry) => [entry.name, entry.encodedBodySize, entry.decodedBodySize])"""
+
+
+def test_weight_and_first_recommendation(page: Any, address: str) -> None:
     begin(page, address)
     took = float(page.evaluate("document.documentElement.dataset.recommendationMs"))
     page.locator("#recommended button").first.click()
     page.wait_for_selector("#list-title:text-is('Recommended for you')")
     by_model = float(page.evaluate("document.documentElement.dataset.recommendationMs"))
-    loaded = {
-        url.removeprefix(address) or "index.html"
-        for url in page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
-    } | {"index.html", "service-worker.js"}
-    sizes = {name: (len(raw := (exported / name).read_bytes()), len(gzip.compress(raw, 6))) for name in loaded}
     parts = {"litert/wasm": 0, "litert": 0, "model.tflite": 0, "page": 0}
     raw = dict(parts)
-    for name, (size, packed) in sizes.items():
-        part = next((part for part in parts if name.startswith(part)), "page")
-        parts[part] += packed
+    for url, sent, size in page.evaluate(RECEIVED):
+        part = next((part for part in parts if url.removeprefix(address).startswith(part)), "page")
+        parts[part] += sent
         raw[part] += size
-    print(json.dumps({"compressed": parts, "raw": raw, "popularity_ms": took, "first_by_model_ms": by_model}))
-    assert sum(size for part, size in parts.items() if part != "litert/wasm") <= PAGE_LIMIT
+    print(json.dumps({"sent": parts, "raw": raw, "popularity_ms": took, "first_by_model_ms": by_model}))
+    assert 0 < parts["model.tflite"] < raw["model.tflite"], "the server compresses"
+    assert sum(sent for part, sent in parts.items() if part != "litert/wasm") <= PAGE_LIMIT
     assert took <= FIRST_LIMIT_MS and by_model <= FIRST_LIMIT_MS
+
+
+def test_what_the_browser_has_is_not_sent_again(address: str) -> None:
+    with urlopen(Request(f"{address}model.tflite", headers={"Accept-Encoding": "gzip"})) as answer:
+        tag, content = answer.headers["ETag"], gzip.decompress(answer.read())
+    assert content == GROCERY.read_bytes()
+    with pytest.raises(HTTPError) as error:
+        urlopen(Request(f"{address}model.tflite", headers={"Accept-Encoding": "gzip", "If-None-Match": tag}))
+    assert error.value.code == 304 and error.value.read() == b""
 
 
 def test_an_export_takes_less_than_ten_seconds_and_replaces_an_earlier_one(exported: Path, tmp_path: Path) -> None:

