@@ -24,7 +24,7 @@ from edgerec.rankers.row_inputs import RowInputs
 from edgerec.rankers.serving import ServedRanker, ranking_features
 from edgerec.report.ranking import render_ranking_bundle_card
 from edgerec.stages.exported import Exported
-from edgerec.stages.prepare_ranking import PrepareRanking
+from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
 
@@ -35,7 +35,7 @@ PERCENTILES = (50, 90, 95, 99)
 class ExportedRanker(Exported):
     """One ranking model as it is exported, which the stages of all schemes share."""
 
-    def __init__(self, workspace: Workspace, prepared: PrepareRanking, made: RankingStage) -> None:
+    def __init__(self, workspace: Workspace, prepared: RankingRows, made: RankingStage) -> None:
         super().__init__()
         self.workspace, self.prepared, self.made = workspace, prepared, made
 
@@ -150,7 +150,7 @@ class ConvertRanking(Stage):
         """Quality of the bundle on all test rows, through the runtime that ``load`` would choose, and its latency."""
         rows, ranker = self._prepared.test_rows, Ranker.load(path)
         scores, size = np.empty(len(rows), np.float32), ranker.contract.candidates
-        of_items = {"item", *(f.input for f in self._exports.servable.model.architecture.inputs.of("item"))}
+        of_items = {"item", *(f.input for f in self._exports.servable.model.architecture.inputs.of("item", "retrieval"))}
         with self.workspace.progress.steps(f"test {self.variant} on {ranker.backend}", len(rows)) as bar:
             done = 0
             for batch in self._exports.rows.batches(rows):

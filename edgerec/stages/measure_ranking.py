@@ -12,7 +12,7 @@ from edgerec.data.labelled_rows import Histories, labelled_rows
 from edgerec.evaluation.scored_rows import ScoredRows, by_slice, fidelity
 from edgerec.gate import judge_ranking
 from edgerec.stages.convert_ranking import ConvertRanking
-from edgerec.stages.prepare_ranking import PrepareRanking
+from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
 
@@ -27,7 +27,7 @@ class MeasureRanking(Stage):
     def __init__(
         self,
         workspace: Workspace,
-        prepared: PrepareRanking,
+        prepared: RankingRows,
         models: Sequence[RankingStage],
         bundles: Sequence[ConvertRanking],
     ) -> None:
