@@ -1,6 +1,6 @@
 """Labelled rows: pairs of a user and an item at a moment, with what is to be predicted of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -47,6 +47,12 @@ class LabelledRows:
         rows = (groups[:, None] * self.group + np.arange(self.group)).ravel()
         arrays = self.events[rows], self.users[rows], self.items[rows], self.labels[rows]
         return LabelledRows(*arrays, self.group, None if self.retrieval is None else self.retrieval[rows])
+
+    def resized(self, size: int) -> "LabelledRows":
+        """All groups with ``size`` rows each: the first ones, or all of them again and again."""
+        rows = (np.arange(self.groups)[:, None] * self.group + np.resize(np.arange(self.group), size)).ravel()
+        whole = LabelledRows(self.events, self.users, self.items, self.labels, 1, self.retrieval)
+        return replace(whole.subset(rows), group=size)
 
     def sample(self, groups: int, seed: int) -> "LabelledRows":
         """Up to so many random groups, without replacement, in their present order."""

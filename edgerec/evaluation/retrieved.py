@@ -85,20 +85,23 @@ class Retriever:
         targets = LabelledRows(
             places[first], users[first], self.dataset.events[places[first]], np.ones(len(first), np.float32)
         )
-        found: list[LabelledRows] = []
+        found: list[tuple[np.ndarray, ...]] = []
         for chunk, scores in self._scored(targets):
-            best = top_rows(scores, CANDIDATES)
-            hits = np.flatnonzero((best == targets.items[chunk, None]).any(1) & (targets.items[chunk] > 0))
-            labels = best == targets.items[chunk, None]
-            lines = np.arange(len(targets))[chunk][hits]
-            found.append(
-                LabelledRows(
-                    np.repeat(targets.events[lines], CANDIDATES), np.repeat(targets.users[lines], CANDIDATES),
-                    best[hits].ravel(), labels[hits].ravel().astype(np.float32), CANDIDATES,
-                    np.take_along_axis(scores, best, axis=1)[hits].ravel(),
-                )  # fmt: skip
+            best, wanted = top_rows(scores, CANDIDATES), targets.items[chunk, None]
+            hits = ((best == wanted) & (wanted > 0)).any(1)
+            arrays = (
+                best,
+                best == wanted,
+                np.take_along_axis(scores, best, axis=1),
+                np.arange(len(targets))[chunk, None],
             )
-        return joined(found)
+            found.append(tuple(array[hits] for array in arrays))
+        items, labels, retrieval, lines = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        lines, group = lines.ravel(), items.shape[1]
+        return LabelledRows(
+            np.repeat(targets.events[lines], group), np.repeat(targets.users[lines], group), items.ravel(),
+            labels.ravel().astype(np.float32), group, retrieval.ravel(),
+        )  # fmt: skip
 
     def _scored(self, rows: LabelledRows) -> Iterator[tuple[slice, np.ndarray]]:
         """Scores of the catalogue for each group, float32 [b, N + 1], -inf for items of the history if those are left
@@ -149,13 +152,9 @@ class Retrieved:
 
     def save(self, name: str, rows: LabelledRows) -> None:
         """Write labelled rows."""
-        arrays = {"items": rows.items, "labels": rows.labels, "retrieval": rows.retrieval, "group": rows.group}
+        assert rows.retrieval is not None
         firsts = slice(None, None, rows.group)
-        np.savez(self.folder / f"{name}.npz", events=rows.events[firsts], users=rows.users[firsts], **arrays)
-
-
-def joined(parts: list[LabelledRows]) -> LabelledRows:
-    """Rows of groups of one size, one after the other."""
-    names = ("events", "users", "items", "labels")
-    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
-    return LabelledRows(*arrays, parts[0].group, np.concatenate([part.retrieval for part in parts]))
+        np.savez(
+            self.folder / f"{name}.npz", events=rows.events[firsts], users=rows.users[firsts], items=rows.items,
+            labels=rows.labels, retrieval=rows.retrieval, group=rows.group,
+        )  # fmt: skip

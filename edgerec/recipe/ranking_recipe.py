@@ -52,7 +52,9 @@ class RankingRecipe(Section):
     def _retrieval_is_of_such_a_task(self) -> "RankingRecipe":
         if self.model.retrieval is None:
             if isinstance(self.task, ImplicitTask) and self.task.hard_negatives:
-                raise ValueError("task.hard_negatives are what model.retrieval finds; name a bundle there, or remove them")
+                raise ValueError(
+                    "task.hard_negatives are what model.retrieval finds; name a bundle there, or remove them"
+                )
             return self
         if not isinstance(self.task, ImplicitTask):
             raise ValueError('model.retrieval needs task.kind = "implicit": what is found is bought or not')

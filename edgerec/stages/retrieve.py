@@ -57,7 +57,9 @@ class Retrieve(RankingRows):
         retriever, found = Retriever.load(self.bundle, dataset), Retrieved(into)
         seeds = {"train": recipe.train.seed, "validation": part_seed("validation"), "test": part_seed("test")}
         for part, seed in seeds.items():
-            with self.workspace.progress.steps(f"retrieve for {part}", int((dataset.parts == CODES[part]).sum())) as bar:
+            with self.workspace.progress.steps(
+                f"retrieve for {part}", int((dataset.parts == CODES[part]).sum())
+            ) as bar:
                 found.save(part, retriever.rows(recipe.task, part, seed, bar.advance))
         found.save("lists", retriever.lists("validation"))
 

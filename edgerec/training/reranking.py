@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 from scipy.optimize import minimize
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import logsumexp, softmax
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import LabelledRows
+from edgerec.evaluation.calibration import calibrated
 from edgerec.evaluation.retrieved import Retrieved
 from edgerec.rankers import RankingModel
 from edgerec.rankers.layers import standardise
@@ -31,8 +32,6 @@ class Reranking(Labels):
         retrieved: rows with scores of the retrieval model.
     """
 
-    figure = NDCG
-
     def __init__(
         self,
         model: RankingModel,
@@ -42,7 +41,7 @@ class Reranking(Labels):
         network: keras.Model | None = None,
     ) -> None:
         super().__init__(model, dataset, recipe, network, validation=retrieved.rows("validation"))
-        self.name = "cross-entropy among candidates"
+        self.name, self.figure = "cross-entropy among candidates", NDCG
         self._rows: LabelledRows = retrieved.rows("train")
         self._lists = retrieved.rows("lists")
         self._list_inputs = list(self._inputs.batches(self._lists))
@@ -111,19 +110,9 @@ def likeliest(own: np.ndarray, retrieval: np.ndarray, labels: np.ndarray, group:
     return np.asarray(minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B").x)
 
 
-def calibrated(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """The scale and the shift by which scores become log-odds of the labels (Platt 1999)."""
-
-    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
-        odds = point[0] * scores + point[1]
-        errors = expit(odds) - (labels > 0)
-        return np.logaddexp(0, odds).mean() - (odds * labels).mean(), np.array([(errors * scores).mean(), errors.mean()])
-
-    scale, shift = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
-    return float(scale), float(shift)
-
-
 def ndcg_of_lists(scores: np.ndarray, labels: np.ndarray, group: int) -> float:
     """The sum of NDCG@10 over lists with one positive row each; of equal scores, the first row comes first."""
     order = np.argsort(-scores.reshape(-1, group), axis=1, kind="stable")[:, :10]
-    return float((np.take_along_axis(labels.reshape(-1, group), order, 1) / np.log2(np.arange(order.shape[1]) + 2)).sum())
+    return float(
+        (np.take_along_axis(labels.reshape(-1, group), order, 1) / np.log2(np.arange(order.shape[1]) + 2)).sum()
+    )
