@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgerec.evaluation.scored_rows import figures_of
-from edgerec.evaluation.words import percent
+from edgerec.evaluation.words import change, percent
 
 
 def print_ranking_report(report: dict[str, Any]) -> None:
@@ -58,6 +58,8 @@ def sentences(report: dict[str, Any]) -> list[str]:
         f"{shipped['name']} is {percent(abs(report['gain']))} {'better' if report['gain'] >= 0 else 'worse'} than the "
         f"best baseline, {report['best_baseline']}. Loss: of the main figure against {report['variants'][0]['name']}."
     ]
+    if "two_stage" in report:
+        found += two_stage_sentences(report["two_stage"])
     for name, log in report["training"].items():
         gap = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in log.get("gap", {}).items())
         found.append(
@@ -65,6 +67,21 @@ def sentences(report: dict[str, Any]) -> list[str]:
             f"{log['parameters']['total']:,} parameters ({log['parameters']['nonzero']:,} not zero); {gap}"
         )
     return found
+
+
+def two_stage_sentences(measured: dict[str, Any]) -> list[str]:
+    """What the ranker adds to the retrieval model, and how long both take."""
+    alone, both, compared = measured["retrieval"], measured["two_stage"], measured["comparison"]
+    latency = measured["latency"]
+    parts = ", ".join(f"{name} {latency[f'{name}_ms']['p50']:.3f}" for name in ("retrieve", "rank", "total"))
+    return [
+        f"Two stages, on the device runtime: {measured['candidates']} items retrieved, then put in order by this file, "
+        f"have NDCG@10 {both['ndcg@10']:.4f}, retrieval alone {alone['ndcg@10']:.4f}: "
+        f"{change(compared['ndcg_drop'], compared['ndcg_drop_ci'])} (95 % interval, paired by user). "
+        f"Better for {percent(compared['better'])} of the users, worse for {percent(compared['worse'])}; HR@10 "
+        f"{both['hr@10']:.4f} against {alone['hr@10']:.4f}. {percent(measured['recall'])} of targets are retrieved.",
+        f"One call of both takes, p50 in ms over {latency['calls']:,} calls on {latency['backend']}: {parts}.",
+    ]
 
 
 def render_ranking_card(report: dict[str, Any]) -> str:
