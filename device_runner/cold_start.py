@@ -22,17 +22,15 @@ CLOCK = time.perf_counter
 def main() -> None:
     path, backend, threads, started = sys.argv[1:]
     request = json.load(sys.stdin)
-    served: Any
-    if isinstance(request, dict):
-        from device_runner.ranker import Ranker as served
-    else:
-        from device_runner.recommender import Recommender as served
+    ranking = isinstance(request, dict)
+    module, name = ("ranker", "Ranker") if ranking else ("recommender", "Recommender")
+    kind: Any = getattr(importlib.import_module(f"device_runner.{module}"), name)
     start = CLOCK()
     importlib.import_module(BACKENDS[backend][0])
     imported = CLOCK()
-    model = served.load(path, backend, int(threads))
+    model = kind.load(path, backend, int(threads))
     loaded = CLOCK()
-    found = model.score(**request) if isinstance(request, dict) else model.recommend(request)
+    found = model.score(**request) if ranking else model.recommend(request)
     done = CLOCK()
     print(getattr(found[0], "item", found[0]) if found else "nothing", flush=True)
     # The clock of the day: the only one whose readings mean the same in two processes.

@@ -100,8 +100,8 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any], thresho
     """
     if kind_of(before) != kind_of(after):
         raise ReportError(
-            f"the other report is of a {kind_of(before)} model, this one of a {kind_of(after)} model; compare reports of "
-            "one kind"
+            f"the other report is of a {kind_of(before)} model, this one of a {kind_of(after)} model; "
+            "compare reports of one kind"
         )
     found = []
     for place, (figure, counts) in FIGURES.items():

@@ -67,8 +67,9 @@ def file_parts(bundle: Bundle) -> dict[str, int]:
     """Bytes of the bundle's file, by part; all but ``total`` add up to it.
 
     ``item_table`` sums the constants of the model with one line for each item row, ``transitions`` those of the
-    item-to-item table and ``prior`` those with one number for each item (of a ranking model, they are in the item table
-    too), all without their quantization scales; ``network`` is the rest of the model. ``ids``, ``titles`` and further members are as they are stored in the ZIP, ``manifest`` with the ZIP's own directory.
+    item-to-item table and ``prior`` those with one number for each item (which a ranking model's item table includes),
+    all without their quantization scales; ``network`` is the rest of the model. ``ids``, ``titles`` and further members
+    are as they are stored in the ZIP, ``manifest`` with the ZIP's own directory.
 
     The bundle has been checked by ``Bundle.read``.
     """

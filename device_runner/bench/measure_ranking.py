@@ -52,9 +52,7 @@ def bench_ranking(
     offered = {count: candidates_of(ranker, count) for count in COUNTS}
     usual = {"candidates": offered[USUAL], **requests[0]}
     ready = ranker.arrays(**usual)[0]
-    *scored, bare = alternately(
-        runs, *(partial(score, count) for count in COUNTS), lambda turn: ranker.invoke(ready)
-    )
+    *scored, bare = alternately(runs, *(partial(score, count) for count in COUNTS), lambda turn: ranker.invoke(ready))
     rate, energy = throughput(partial(score, USUAL))
     cold = cold_starts(path, usual, ranker.backend, threads, processes)
     operators = operator_profile(ranker.bundle, ranker.backend, ready)

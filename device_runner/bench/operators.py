@@ -27,7 +27,7 @@ def operator_profile(bundle: Bundle, backend: str, inputs: Mapping[str, np.ndarr
     Args:
         inputs: of the signature, from a real request.
 
-    Each entry has ``operator``, ``calls`` in one call of the signature, ``share`` of the time (0 to 1), and ``delegate``:
+    Each entry has ``operator``, ``calls`` in one of the signature's, ``share`` of the time (0 to 1), and ``delegate``:
     whether XNNPACK runs it. WHILE contains the operators of its body, which are listed as well. Shares are for
     comparison: profiling itself takes time for each operator.
     """

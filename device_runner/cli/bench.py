@@ -38,7 +38,7 @@ SHOWN_OPERATORS = 5
     multiple=True,
     help="A history to measure with; may be repeated. Default: those of the golden vectors inside the bundle.",
 )
-@click.option("--runs", type=click.IntRange(1), default=500, show_default=True, help="Timed calls, for a ranking model of each number of candidates.")
+@click.option("--runs", type=click.IntRange(1), default=500, show_default=True, help="Timed calls of each kind.")
 @click.option(
     "--processes",
     type=click.IntRange(1, 1000),
