@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from device_runner.contract import Ranking
-from device_runner.errors import BundleError
+from device_runner.errors import BundleError, shown
 from device_runner.features import (
     HISTORY,
     HISTORY_VALUES,
@@ -154,7 +154,7 @@ class Ranker(ServedModel[Ranking]):
         """Inputs for the features of the user or the context."""
         known = self._of[of]
         if not isinstance(given, Mapping):
-            raise TypeError(f"{of} is {given!r}; give values by name, as in {{'age': 31}}")
+            raise TypeError(f"{of} is {shown(given)}; give values by name, as in {{'age': 31}}")
         _check_names(given, known, of)
         inputs = {}
         for name, feature in known.items():
@@ -185,7 +185,9 @@ class Ranker(ServedModel[Ranking]):
     ) -> dict[str, np.ndarray]:
         """Inputs with a line for each candidate."""
         if isinstance(candidates, str | bytes | Mapping):
-            raise TypeError(f"candidates is {candidates!r}; pass a list of item ids, or of objects with an item id")
+            raise TypeError(
+                f"candidates is {shown(candidates)}; pass a list of item ids, or of objects with an item id"
+            )
         objects = [(line, one) for line, one in enumerate(candidates) if isinstance(one, Mapping)]
         ids: list[Any] = list(candidates)
         for line, values in objects:
@@ -233,5 +235,4 @@ class Ranker(ServedModel[Ranking]):
 def _check_names(given: Iterable[str], known: Iterable[str], of: str) -> None:
     names = list(known)
     if strange := [name for name in given if name not in names]:
-        shown = ", ".join(map(repr, strange))
-        raise ValueError(f"the model has no {of} feature {shown}; it has: {', '.join(names) or 'none'}")
+        raise ValueError(f"the model has no {of} feature {shown(strange[0])}; it has: {', '.join(names) or 'none'}")

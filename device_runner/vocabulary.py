@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from device_runner.compact import IndexedTexts
+from device_runner.errors import shown
 
 
 class Vocabulary:
@@ -29,7 +30,7 @@ class Vocabulary:
             TypeError: ``ids`` is one string, or holds something that is not a string.
         """
         if isinstance(ids, (str, bytes)):
-            raise TypeError(f"{argument} is one string, {ids!r}; pass a list of item ids")
+            raise TypeError(f"{argument} is one string, {shown(ids)}; pass a list of item ids")
         row_of = self._row_of.get
         ids = list(ids) if isinstance(ids, Iterable) else [ids]
         if self._indexed is not None and all(isinstance(one, str) for one in ids):
@@ -39,7 +40,7 @@ class Vocabulary:
             return [row for one in ids if (row := row_of(one)) or (not isinstance(one, str) and _refuse())]
         except TypeError:  # from _refuse, or because it cannot be hashed
             strange = next(one for one in ids if not isinstance(one, str))
-            raise TypeError(f"{argument} has {strange!r}, but item ids are strings") from None
+            raise TypeError(f"{argument} has {shown(strange)}, but item ids are strings") from None
 
     def array(self, ids: Iterable[str], argument: str) -> np.ndarray:
         """Like ``rows``, int32 [n]."""
