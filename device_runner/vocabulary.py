@@ -1,6 +1,7 @@
 """Raw item ids and their rows of the item table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,13 @@ class Vocabulary:
         if len(known) == len(ids):
             return known
         return self._indexed.find(ids) if self._indexed is not None else [self._row_of.get(one, 0) for one in ids]
+
+
+def listed(ids: Any) -> Any:
+    """A list of any iterable, such as a generator, which can be read more than once; what is no iterable, or one text,
+    is left to be refused.
+    """
+    return list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str | bytes | Mapping) else ids
 
 
 def _refuse() -> bool:
