@@ -59,7 +59,7 @@ class TwoStage:
         ranks = Ranker.load(ranker, retrieves.backend if backend == "auto" else backend, threads)
         if ranks.reads_items and not ranks.known(retrieves.bundle.items[1 : CHECKED + 1]):
             raise BundleError(
-                f"{ranks.bundle.path}: knows none of the items of {retrieves.bundle.path} and cannot put them in order; "
+                f"{ranks.bundle.path}: knows none of the items of {retrieves.bundle.path}, to put in order; "
                 "train both on one catalogue"
             )
         return cls(retrieves, ranks, candidates)
