@@ -73,7 +73,8 @@ def push(
     click.echo(f"{measured['name']} runs on {device['board'] or device['cpu']}, in {found['prefix']}")
     ranking = kind_of(measured) == "ranking"
     times = measured["score_ms"][str(USUAL)] if ranking else measured["recommend_ms"]
-    click.echo(f"{f'score {USUAL}' if ranking else 'recommend':<12}p50 {times['p50']:.3f} ms   p90 {times['p90']:.3f} ms   p99 {times['p99']:.3f} ms")
+    shown = "   ".join(f"p{p} {times[f'p{p}']:.3f} ms" for p in (50, 90, 99))
+    click.echo(f"{f'score {USUAL}' if ranking else 'recommend':<12}{shown}")
     cold, memory = measured["cold_start_ms"]["process"], measured["peak_rss_mb"]
     click.echo(f"cold start  {cold:.0f} ms from process start to first answer; {memory:.0f} MB peak")
     for finding in found["doctor"]["findings"]:
