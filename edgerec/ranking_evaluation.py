@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from device_runner import Ranker
+from device_runner import Bundle, Ranker
+from device_runner.contract import Ranking
 from edgerec.baselines.labels import label_baselines
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import Histories, LabelledRows, labelled_rows
@@ -29,6 +30,17 @@ RECIPE = "recipe.json"
 def is_ranking(dataset_folder: Path) -> bool:
     """Whether a data set is that of a ranking run."""
     return _recipe_beside(dataset_folder).get("kind") == "ranking"
+
+
+def is_ranking_model(model: Path) -> bool:
+    """Whether the folder of a model, or a bundle, is of a ranking model.
+
+    Raises:
+        BundleError: a file is no bundle.
+    """
+    if model.is_dir():
+        return _json_of(model / "model.json").get("kind") == "ranking"
+    return model.exists() and isinstance(Bundle.read(model).contract, Ranking)
 
 
 @dataclass(frozen=True)
@@ -109,8 +121,13 @@ class RankingEvaluation:
 
 def _recipe_beside(dataset_folder: Path) -> dict[str, Any]:
     """The recipe of the run whose data set it is; empty where it has none."""
+    return _json_of(dataset_folder.resolve().parent / RECIPE)
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none."""
     try:
-        found = json.loads((dataset_folder.resolve().parent / RECIPE).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return dict(found) if isinstance(found, dict) else {}

@@ -29,7 +29,7 @@ from device_runner.history import read_history
 SHOWN_OPERATORS = 5
 
 
-@click.command()
+@click.command(short_help="Measure latency, cold start, memory and energy here.")
 @MODEL
 @click.option(
     "--history",

@@ -21,7 +21,7 @@ LABELS = {
 AGREEMENT = {"overlap@10": "top-10 overlap with Keras", "kendall_tau": "Kendall's tau with Keras"}
 
 
-@click.command()
+@click.command(short_help="Show what a model file holds.")
 @MODEL
 @json_option
 def inspect(model: Path, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from device_runner.cli.options import BACKEND, MODEL, THREADS
 from device_runner.cli.user import USER, known_of_user, named_values
 from device_runner.command import json_option, print_json
 from device_runner.contract import Ranking
-from device_runner.errors import EdgeRecError
+from device_runner.errors import EdgeRecError, one_line
 from device_runner.features import ITEM
 from device_runner.history import read_history, read_valued_history
 from device_runner.ranker import Candidate, Ranker
@@ -22,7 +22,7 @@ from device_runner.recommender import Recommender
 Scored = tuple[list[str], list[float | None], str]
 
 
-@click.command()
+@click.command(short_help="Score given items.")
 @MODEL
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option(
@@ -80,9 +80,9 @@ def score(
     titles = dict(zip(bundle.items, bundle.titles, strict=True)) if bundle.titles else {}
     for item, value in zip(shown, scores, strict=True):
         if value is None:
-            click.echo(f"{'':>8}  {item:<12}  not in the catalogue")
+            click.echo(f"{'':>8}  {one_line(item):<12}  not in the catalogue")
         else:
-            click.echo(f"{value:>8.3f}  {item:<12}  {titles.get(item, '')}".rstrip())
+            click.echo(f"{value:>8.3f}  {one_line(item):<12}  {one_line(titles.get(item, ''))}".rstrip())
 
 
 def _retrieved(

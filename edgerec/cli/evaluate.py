@@ -41,7 +41,8 @@ def evaluate(model: Path, dataset_folder: Path, against: Path | None, margin: fl
     Example: edgerec evaluate models/grocery/model.tflite --against windowed-counts --dataset runs/grocery/dataset
     """
     require_workstation("evaluate")
-    from edgerec.ranking_evaluation import is_ranking
+    from edgerec.errors import DataError
+    from edgerec.ranking_evaluation import is_ranking, is_ranking_model
 
     if is_ranking(dataset_folder):
         document = _evaluate_ranking(model, dataset_folder, against, margin)
@@ -50,6 +51,11 @@ def evaluate(model: Path, dataset_folder: Path, against: Path | None, margin: fl
         else:
             _show_ranking(document)
         return
+    for one in filter(None, (model, against)):
+        if is_ranking_model(one):
+            raise DataError(
+                f"{one}: a ranking model, so --dataset must be that of a ranking run, such as runs/NAME/dataset"
+            )
     from edgerec.data.dataset import Dataset
     from edgerec.evaluation.comparison import compare
     from edgerec.evaluation.lists import list_figures
