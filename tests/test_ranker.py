@@ -440,8 +440,8 @@ def test_score_of_a_retrieval_bundle_needs_a_history(tmp_path: Path) -> None:
 def test_inspect_lists_the_features_of_a_ranking_bundle(tmp_path: Path) -> None:
     shown = call("inspect", made()["float32"])
     for said in (
-        "7 candidates at once", "a rating, of the column rating", "40 items", "age: a number",
-        "likes: any of Drama, Crime, up to 2", "hour: one of 8, 12, 18", "price: a number", "the last 4 events",
+        "7 candidates at once", "a rating", "40 items", "age: a number", "the score of the recommender",
+        "likes: any of Drama, Crime, up to 2", "hour: one of 8, 12, 18", "price: a number", "the last 4 events, with their values",
     ):  # fmt: skip
         assert said in shown
     (tmp_path / "m.tflite").write_bytes(with_facts(made()["float32"], {"quality": {"auc": 0.7}}))

@@ -27,6 +27,13 @@ class ImplicitTask(Section):
 
     kind: Literal["implicit"]
     negatives: int = Field(4, ge=1, le=100, description="negatives drawn for each interaction in training")
+    hard_negatives: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="the same of the 100 items that model.retrieval ranks highest, in all parts; default: as many as "
+        "negatives with model.retrieval, else none",
+    )
     test_negatives: int | None = Field(
         None,
         ge=1,
