@@ -94,7 +94,13 @@ class RankingStages:
     measured: MeasureRanking
 
     def check(self) -> None:
-        """Nothing has to be looked at before training."""
+        """Look at what is only needed later, before anything is prepared.
+
+        Raises:
+            EdgeRecError: the retrieval bundle cannot be read.
+        """
+        if isinstance(self.trained.prepared, Retrieve):
+            self.trained.prepared.check()
 
 
 def ranking(workspace: Workspace) -> RankingStages:

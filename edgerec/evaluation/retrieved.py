@@ -45,34 +45,32 @@ class Retriever:
         return cls(recommender, dataset)
 
     def rows(self, task: ImplicitTask, part: str, seed: int, advance: Callable[[int], None]) -> LabelledRows:
-        """Like ``labelled_rows`` of one part, with ``retrieval`` scores and, behind the random negatives of each group,
-        hard ones: random items of the ``CANDIDATES`` best that the user has not up to this part.
+        """Like ``labelled_rows`` of one part, but of the interactions alone whose item is among the ``CANDIDATES`` best
+        after the history: a ranker is never asked about others, and beside what is retrieved in their place it would
+        learn to distrust retrieval. With ``retrieval`` scores; behind the random negatives of each group are hard ones,
+        random items among those best that the user has not up to this part.
         """
         rows, rng = labelled_rows(self.dataset, task, (part,), seed), np.random.default_rng([seed, 1])
-        hard = task.negatives if task.hard_negatives is None else task.hard_negatives
-        group = rows.group + hard
-        items = np.zeros((rows.groups, group), np.int32)
-        items[:, : rows.group] = rows.items.reshape(-1, rows.group)
-        retrieval = np.full(items.shape, np.nan, np.float32)
-        users = rows.users[:: rows.group]
-        known = self.dataset.parts <= CODES[part]
+        random, known = rows.items.reshape(-1, rows.group), self.dataset.parts <= CODES[part]
+        found: list[tuple[np.ndarray, ...]] = []
         for chunk, scores in self._scored(rows):
-            own = scores.copy()
-            for line, user in zip(own, users[chunk], strict=True):
+            best = top_rows(scores, CANDIDATES)
+            lines = np.flatnonzero((best == random[chunk, :1]).any(1))
+            best, chosen = best[lines], np.arange(rows.groups)[chunk][lines]
+            weights = rng.random(best.shape)
+            for line, listed, user in zip(weights, best, rows.users[chosen * rows.group], strict=True):
                 place = slice(self.dataset.offsets[user], self.dataset.offsets[user + 1])
-                line[self.dataset.events[place][known[place]]] = -np.inf
-            best = top_rows(own, CANDIDATES)
-            drawn = np.argsort(rng.random(best.shape), axis=1)[:, :hard]
-            items[chunk, rows.group :] = np.take_along_axis(best, drawn, axis=1)
-            retrieval[chunk] = np.take_along_axis(scores, items[chunk], axis=1)
+                line[np.isin(listed, self.dataset.events[place][known[place]])] = 2.0  # behind all others
+            hard = np.take_along_axis(best, np.argsort(weights, axis=1)[:, : task.hard], axis=1)
+            items = np.concatenate([random[chosen], hard], axis=1)
+            found.append((chosen, items, np.take_along_axis(scores[lines], items, axis=1)))
             advance(len(scores))
-        retrieval[items == 0] = np.nan
-        labels = np.zeros(items.shape, np.float32)
-        labels[:, 0] = 1
-        places = rows.events[:: rows.group]
-        return LabelledRows(
-            np.repeat(places, group), np.repeat(users, group), items.ravel(), labels.ravel(), group, retrieval.ravel()
-        )
+        chosen, items, retrieval = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        group = items.shape[1]
+        events, users = rows.events[chosen * rows.group], rows.users[chosen * rows.group]
+        labels = np.tile(np.arange(group) == 0, len(items)).astype(np.float32)
+        retrieval = np.where(items > 0, retrieval, np.nan).ravel()
+        return LabelledRows(np.repeat(events, group), np.repeat(users, group), items.ravel(), labels, group, retrieval)
 
     def lists(self, part: Part) -> LabelledRows:
         """The ``CANDIDATES`` best items for the first event of each user in ``part``, best first, with label 1 for that

@@ -42,6 +42,14 @@ class Retrieve(RankingRows):
     def dataset(self) -> Dataset:
         return self._prepared.dataset
 
+    def check(self) -> None:
+        """See that there is a bundle.
+
+        Raises:
+            EdgeRecError: it cannot be read.
+        """
+        self._content()
+
     @cached_property
     def retrieved(self) -> Retrieved:
         """The rows, made first if need be."""

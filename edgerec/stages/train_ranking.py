@@ -103,6 +103,8 @@ class TrainRanking(RankingStage):
         retrieved = self.prepared.retrieved
         model = RankingModel.of_dataset(recipe, dataset, rows=retrieved.rows("train") if retrieved else None)
         objective = self.objective(model)
+        if isinstance(objective, Reranking):
+            objective.begin()
         schedule = Schedule.of_training(recipe.train, len(objective.batches(1)))
         log = self.fit(objective, schedule, self.averages(objective), "train")
         if isinstance(objective, Reranking):
