@@ -72,8 +72,11 @@ class Change:
     worse: bool
 
 
-def read_report(path: Path) -> dict[str, Any]:
+def read_report(path: Path, kind: str) -> dict[str, Any]:
     """A report that ``bench --json`` printed, of schema 1 or later.
+
+    Args:
+        kind: the kind of model that it must be of.
 
     Raises:
         ReportError: absent, or something else.
@@ -86,6 +89,8 @@ def read_report(path: Path) -> dict[str, Any]:
         raise ReportError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(report, dict) or not isinstance(report.get(MAIN.get(kind_of(report), "")), dict):
         raise ReportError(f"{path}: not a report of bench; make one with: edgerec-device bench MODEL --json > FILE")
+    if kind_of(report) != kind:
+        raise ReportError(f"{path}: of a {kind_of(report)} model, this is a {kind} model; compare reports of one kind")
     return report
 
 
@@ -94,15 +99,7 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any], thresho
 
     Args:
         threshold: relative change above which a figure counts as worse; 0.1 is 10 %.
-
-    Raises:
-        ReportError: one is of a retrieval model, the other of a ranking model.
     """
-    if kind_of(before) != kind_of(after):
-        raise ReportError(
-            f"the other report is of a {kind_of(before)} model, this one of a {kind_of(after)} model; "
-            "compare reports of one kind"
-        )
     found = []
     for place, (figure, counts) in FIGURES.items():
         old, new = _number(before, place), _number(after, place)

@@ -87,8 +87,8 @@ def bench(
 
     Later, on the same device: edgerec-device bench model.tflite --history history.csv --compare today.json
     """
-    earlier = None if other is None else read_report(other)
     bundle = Bundle.read(model)
+    earlier = None if other is None else read_report(other, bundle.contract.kind)
     histories = [read_history(path, bundle.item_column) for path in history_paths]
     if isinstance(bundle.contract, Ranking):
         result = bench_ranking(model, histories, backend, threads, runs, processes)

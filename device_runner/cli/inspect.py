@@ -54,6 +54,8 @@ def _facts(bundle: Bundle) -> list[tuple[str, str]]:
     facts += [("user", f"{feature.name}: {feature.describe()}") for feature in bundle.user_features]
     for name, result in bundle.runtimes.items():
         agreement = [f"{said} {result[figure]}" for figure, said in AGREEMENT.items() if figure in result]
+        if (limits := result.get("not_on")) and isinstance(limits, list):
+            agreement.append(f"may crash on processors with {', '.join(map(str, limits))}")
         facts.append(("verified on", f"{name} {result.get('version')}: {', '.join(agreement) or 'no figure'}"))
     dataset = manifest.get("dataset", {})
     facts.append(("data set", f"{dataset.get('name')} (split {dataset.get('split_fingerprint')})"))
