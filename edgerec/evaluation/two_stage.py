@@ -30,7 +30,7 @@ def measure_two_stage(
     """``TwoStage`` and its recommender alone, called with raw values for each user's first event in ``part``.
 
     Returns:
-        ``candidates``; ``recall``, the share of targets among them, which bounds what an order can reach; ``retrieval``
+        ``candidates``; ``slices``, NDCG@10 of both by whether the target has the time of the event before it; ``recall``, the share of targets among them, which bounds what an order can reach; ``retrieval``
         and ``two_stage``, the quality of each; ``comparison`` of two stages with retrieval alone, user by user (see
         ``Comparison``); and ``latency``, the report of ``TwoStage``.
 
@@ -40,7 +40,8 @@ def measure_two_stage(
     """
     check_bundle(recommender, dataset)
     targets, ids = dataset.targets(part), [None, *dataset.item_table["item_id"]]
-    contexts = _contexts(ranker, dataset, targets, part)
+    places = _places(dataset, targets, part)
+    contexts = _contexts(ranker, dataset, targets, places)
     features = [feature for feature in ranker.features if feature.of == "user"]
     read = [*features, *(f for f in recommender.bundle.user_features if f.name not in {g.name for g in features})]
     users = users_of(read, dataset.user_table.iloc[targets.users])  # type: ignore[arg-type]  # their names are read
@@ -61,6 +62,7 @@ def measure_two_stage(
         "recall": float((reference.ranks <= CANDIDATES).mean()),
         "retrieval": reference.quality(),
         "two_stage": found.quality(),
+        "slices": _slices(reference, found, dataset.times[places] == dataset.times[places - 1]),
         "comparison": compare(reference, found).as_dict(),
         "latency": {**both.report, "backend": recommender.backend},
     }
@@ -86,11 +88,28 @@ class _Lists:
         return Evaluation(np.array(self._ranks, np.int32), self._top, items)
 
 
-def _contexts(ranker: Ranker, dataset: Dataset, targets: Targets, part: Part) -> list[dict[str, object]]:
-    """What the app would pass of the moment of each target."""
+def _places(dataset: Dataset, targets: Targets, part: Part) -> np.ndarray:
+    """The places of the targets in the events, int64 [n]; each has an event of its user before it."""
     places = np.flatnonzero(dataset.parts == CODES[part])
     users, first = np.unique(users_of_events(dataset)[places], return_index=True)
-    places = places[first[np.searchsorted(users, targets.users)]]
+    return places[first[np.searchsorted(users, targets.users)]]
+
+
+def _slices(alone: Evaluation, both: Evaluation, same: np.ndarray) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "targets": int(which.sum()),
+            "retrieval": float(alone.subset(which).ndcg(TOP).mean()),
+            "two_stage": float(both.subset(which).ndcg(TOP).mean()),
+        }
+        for name, which in (("same time as the event before", same), ("later", ~same))
+        if which.any()
+    ]
+
+
+def _contexts(ranker: Ranker, dataset: Dataset, targets: Targets, places: np.ndarray) -> list[dict[str, object]]:
+    """What the app would pass of the moment of each target."""
     rows = LabelledRows(places, targets.users, targets.items, np.ones(len(targets), np.float32))
     columns: dict[str, list[object]] = {}
     for feature in ranker.features:

@@ -19,7 +19,7 @@ from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
 
-ENTRIES = 2
+ENTRIES = 3
 
 
 class MeasureRanking(Stage):
