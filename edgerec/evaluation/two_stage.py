@@ -30,9 +30,10 @@ def measure_two_stage(
     """``TwoStage`` and its recommender alone, called with raw values for each user's first event in ``part``.
 
     Returns:
-        ``candidates``; ``slices``, NDCG@10 of both by whether the target has the time of the event before it; ``recall``, the share of targets among them, which bounds what an order can reach; ``retrieval``
-        and ``two_stage``, the quality of each; ``comparison`` of two stages with retrieval alone, user by user (see
-        ``Comparison``); and ``latency``, the report of ``TwoStage``.
+        ``candidates``; ``recall``, the share of targets among them, which bounds what an order can reach; ``retrieval``
+        and ``two_stage``, the quality of each; ``slices``, NDCG@10 of both by whether the target has the time of the
+        event before it; ``comparison`` of two stages with retrieval alone, user by user (see ``Comparison``); and
+        ``latency``, the report of ``TwoStage``.
 
     Raises:
         DataError: the recommender is of another split or catalogue.
