@@ -51,7 +51,7 @@ def measure_two_stage(
         events = [ids[row] for row in history]
         own = ours[number]
         alone.add(recommender.recommend(events, CANDIDATES, user=own))
-        ordered.add(both.recommend(events, CANDIDATES, user=theirs[number] | own, context=contexts[number]))
+        ordered.add(both.recommend(events, CANDIDATES, user=own | theirs[number], context=contexts[number]))
         advance(1)
     found, reference = ordered.evaluation(dataset.items), alone.evaluation(dataset.items)
     return {
@@ -108,7 +108,7 @@ def _slices(alone: Evaluation, both: Evaluation, same: np.ndarray) -> list[dict[
 def _users(ranker: Ranker, dataset: Dataset, targets: Targets) -> list[dict[str, object]]:
     """What the app would pass of each target's user."""
     table, kinds = dataset.user_table.iloc[targets.users], {one.name: one for one in dataset.features("users")}
-    columns: dict[str, list[object]] = {}
+    columns: dict[str, Sequence[object]] = {}
     for feature in ranker.features:
         if feature.of != "user":
             continue
