@@ -1,7 +1,6 @@
 """Ranking model -> quantized, verified bundle, measured through the device runtime."""
 
 import json
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +26,6 @@ from edgerec.stages.exported import Exported
 from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
-
-TIMED, WARM_UP = 500, 20
-PERCENTILES = (50, 90, 95, 99)
 
 
 class ExportedRanker(Exported):
@@ -152,7 +148,7 @@ class ConvertRanking(Stage):
         return self._exports.rows.of(request)
 
     def _measure(self, path: Path, converted: Converted, cases: dict[str, np.ndarray], into: Path) -> dict[str, Any]:
-        """Quality of the bundle on all test rows, through the runtime that ``load`` would choose, and its latency."""
+        """Quality of the bundle on all test rows, through the runtime that ``load`` would choose."""
         rows, ranker = self._prepared.test_rows, Ranker.load(path)
         scores, size = np.empty(len(rows), np.float32), ranker.contract.candidates
         of_items = {
@@ -177,12 +173,10 @@ class ConvertRanking(Stage):
                 bar.advance(len(batch["item"]))
         evaluation = ScoredRows.of(self.ranking_recipe.task.kind, rows, scores)
         evaluation.save(into)
-        latency = _latency(ranker, cases)
         ranker.close()
         return {
             "quality": evaluation.quality(),
             "evaluated_on": ranker.backend,
-            "latency_ms": latency,
             "runtimes": {name: verification.to_json() for name, verification in converted.verified.items()},
             "verified_requests": len(cases["item"]),
         }
@@ -193,15 +187,3 @@ def _padded(values: np.ndarray, size: int) -> np.ndarray:
     padded = np.full((size, *values.shape[1:]), missing, values.dtype)
     padded[: len(values)] = values
     return padded
-
-
-def _latency(ranker: Ranker, cases: dict[str, np.ndarray]) -> dict[str, float]:
-    """Percentiles of the time to score one request of all candidates, ms."""
-    count, times = len(cases["item"]), np.empty(TIMED)
-    for turn in range(-WARM_UP, TIMED):
-        inputs = {name: values[turn % count] for name, values in cases.items()}
-        start = time.perf_counter_ns()
-        ranker.invoke(inputs)
-        times[max(turn, 0)] = time.perf_counter_ns() - start
-    found = np.percentile(times / 1e6, PERCENTILES)
-    return {f"p{p}": round(float(value), 4) for p, value in zip(PERCENTILES, found, strict=True)}

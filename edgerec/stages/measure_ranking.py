@@ -7,6 +7,7 @@ from typing import Any
 
 import device_runner
 from device_runner import Ranker, Recommender
+from device_runner.bench import bench_ranking
 from edgerec.artifact import write_file
 from edgerec.baselines.labels import label_baselines, retrieval_alone
 from edgerec.data.dataset import Dataset
@@ -73,8 +74,8 @@ class MeasureRanking(Stage):
         for bundle in self._bundles:
             measured = json.loads((bundle.folder / "measured.json").read_text())
             file = str(bundle.bundle.relative_to(self.workspace.folder))
-            kept = {key: measured[key] for key in ("bytes", "latency_ms", "runtimes", "verified_requests")}
-            facts = {"name": bundle.variant, "file": file, "scheme": bundle.scheme, **kept}
+            kept = {key: measured[key] for key in ("bytes", "runtimes", "verified_requests")}
+            facts = {"name": bundle.variant, "file": file, "scheme": bundle.scheme, **kept, **_timed(bundle.bundle)}
             entries.append((ScoredRows.load(bundle.folder), facts))
         variants = [
             {
@@ -119,3 +120,15 @@ class MeasureRanking(Stage):
             self.workspace.progress.steps("two stages", len(dataset.targets("test"))) as bar,
         ):
             return measure_two_stage(recommender, ranker, dataset, "test", bar.advance)
+
+
+def _timed(bundle: Path) -> dict[str, Any]:
+    """What the report says of the file's speed and memory on this machine."""
+    times = bench_ranking(bundle)
+    return {
+        "latency_ms": times["score_ms"]["100"],
+        "invoke_ms": times["invoke_ms"],
+        "cold_start_ms": times["cold_start_ms"],
+        "peak_rss_mb": times["peak_rss_mb"],
+        "measured_on": {"backend": times["backend"], "threads": times["threads"], **times["device"]},
+    }
