@@ -74,7 +74,7 @@ final class ModelStore: @unchecked Sendable {
     /// Puts another model in service, if it passes every check; otherwise the current one stays.
     ///
     /// - Parameter signature: the text of its signature file.
-    /// - Returns: the new model, or the current one if it has the same bytes.
+    /// - Returns: the new model, or the current one if it is the same.
     /// - Throws: `EdgeRecError` it is refused: the message says why.
     func replace(
         _ data: Data, _ signature: String?, allowDowngrade: Bool = false, allowOtherCatalogue: Bool = false
@@ -86,15 +86,15 @@ final class ModelStore: @unchecked Sendable {
             // All checks are of these bytes, which are then written: nothing can change in between.
             let content = Content(copying: data)
             let new = try checked(content, signature)
-            try checkSuccession(try current(), new, allowDowngrade, allowOtherCatalogue)
+            let old = try current()
+            if new.identity == old.identity { return old }
+            try checkSuccession(old, new, allowDowngrade, allowOtherCatalogue)
             try tried(new).requirePassed()
             let own = try shipped()
             let before = choice(own)
             let name = sha256(content.bytes).hex
-            if name != before.current {
-                try store(name, content, signature)
-                try choose(Choice(current: name, previous: before.current, base: own.identity))
-            }
+            try store(name, content, signature)
+            try choose(Choice(current: name, previous: before.current, base: own.identity))
             return try ModelBundle(file: model(name))
         }
     }

@@ -10,7 +10,13 @@ public final class Ranker: Sendable {
 
     /// Opens the ranking model in this package, another file, or what replaced it: as `Recommender.open`.
     public static func open(_ model: URL = Packaged.ranker, threads: Int = 1, updates: Updates? = nil) async throws -> Ranker {
-        Ranker(try await Served(updates, threads) { try ModelBundle(file: model) })
+        try await open(threads: threads, updates: updates) { try ModelBundle(file: model) }
+    }
+
+    static func open(
+        threads: Int = 1, updates: Updates?, shipped: @escaping @Sendable () throws -> ModelBundle
+    ) async throws -> Ranker {
+        Ranker(try await Served(updates, threads, shipped: shipped))
     }
 
     /// The checked bundle of the model in service; `features` names what the model reads.

@@ -22,7 +22,13 @@ public final class Recommender: Sendable {
     public static func open(
         _ model: URL = Packaged.model, threads: Int = 1, updates: Updates? = nil
     ) async throws -> Recommender {
-        Recommender(try await Served(updates, threads) { try ModelBundle(file: model) })
+        try await open(threads: threads, updates: updates) { try ModelBundle(file: model) }
+    }
+
+    static func open(
+        threads: Int = 1, updates: Updates?, shipped: @escaping @Sendable () throws -> ModelBundle
+    ) async throws -> Recommender {
+        Recommender(try await Served(updates, threads, shipped: shipped))
     }
 
     /// The checked bundle of the model in service: its items, titles, user features and attributes.

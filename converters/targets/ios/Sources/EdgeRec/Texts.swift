@@ -128,14 +128,13 @@ struct NumberIds: Ids {
         guard (1...63).contains(bits), bits >= 31 || count <= 1 << bits, content.count == 1 + (count * bits + 7) / 8 else {
             throw EdgeRecError(.bundle, "does not hold \(count) different numbers")
         }
-        values = (0..<count).map { place in
-            (0..<bits).reduce(0) { value, bit in
-                let at = place * bits + bit
-                return value | Int64(content[1 + at >> 3] >> (at & 7) & 1) << bit
-            }
-        }
-        order = (0..<Int32(count)).sorted { [values] in values[Int($0)] < values[Int($1)] }
-        areDifferent = zip(order, order.dropFirst()).allSatisfy { [values] in values[Int($0)] != values[Int($1)] }
+        var values = [Int64](repeating: 0, count: count)
+        for at in 0..<count * bits where content[1 + at / 8] >> (at % 8) & 1 == 1 { values[at / bits] |= 1 << (at % bits) }
+        var order = [Int32](0..<Int32(count))
+        order = order.sorted { values[Int($0)] < values[Int($1)] }
+        areDifferent = zip(order, order.dropFirst()).allSatisfy { values[Int($0)] != values[Int($1)] }
+        self.values = values
+        self.order = order
     }
 
     subscript(row: Int) -> String { row == 0 ? "" : String(values[row - 1]) }
