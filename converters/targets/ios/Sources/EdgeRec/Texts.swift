@@ -75,22 +75,24 @@ struct LineIds: Ids {
     private static let seed = UInt64.random(in: 0...UInt64.max)
 
     private let lines: Lines
-    private var table: [Int32]
+    private let table: [Int32]
     let areDifferent: Bool
 
     var count: Int { lines.count }
 
     init(_ content: [UInt8], most: Int) throws {
-        lines = try Lines(content, most: most)
+        let lines = try Lines(content, most: most)
         var slots = 4
         while slots < 2 * lines.count { slots *= 2 }
-        table = [Int32](repeating: 0, count: slots)
+        var table = [Int32](repeating: 0, count: slots)
         var areDifferent = true
         for row in 1..<lines.count {
             var id = lines[row]
             let slot = id.withUTF8 { Self.slot(of: $0, in: table, lines) }
             if table[slot] != 0 || id.isEmpty { areDifferent = false } else { table[slot] = Int32(row) }
         }
+        self.lines = lines
+        self.table = table
         self.areDifferent = areDifferent
     }
 
