@@ -141,7 +141,7 @@ public final class BlockingRanker: ServedModel, Sendable {
             } else {
                 inputs[feature.input] = .integers(try rows.enumerated().flatMap { place, row -> [Int32] in
                     if place < chunk.count, let own = chunk[place].values[feature.name] { return try feature.categories(own) }
-                    if case .categories(let codes)? = stored { return codes[Int(row)] }
+                    if case .categories(let codes)? = stored { return codes[Int(row)].padded(to: feature.width) }
                     return [Int32](repeating: 0, count: feature.width)
                 })
             }

@@ -112,7 +112,7 @@ public struct Feature: Sendable {
     }
 }
 
-/// The values of an item feature by row: numbers, or codes of categories. Row 0 is an unknown item.
+/// The values of an item feature by row: numbers, or as many codes of categories as there are. Row 0 is an unknown item.
 enum ItemColumn: Sendable {
     case numbers([Float])
     case categories([[Int32]])
@@ -141,14 +141,13 @@ enum ItemColumn: Sendable {
             }))
             return
         }
-        let none = [Int32](repeating: 0, count: feature.width)
-        self = .categories([none] + (try rows.map { value in
-            if case .missing = value { return none }
+        self = .categories([[]] + (try rows.map { value in
+            if case .missing = value { return [] }
             guard let codes = feature.kind == .category ? [value] : value.list else { throw malformed }
             return try codes.map { code in
                 guard let code = code.count, code <= feature.values.count else { throw malformed }
                 return Int32(code)
-            }.padded(to: feature.width)
+            }
         }))
     }
 }

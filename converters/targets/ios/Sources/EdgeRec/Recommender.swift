@@ -128,5 +128,5 @@ public enum Packaged {
     public static let model = folder.appendingPathComponent("model.tflite")
     public static let ranker = folder.appendingPathComponent("ranker.tflite")
 
-    private static let folder = Bundle.module.bundleURL.appendingPathComponent("Model")
+    private static let folder = (Bundle.module.resourceURL ?? Bundle.module.bundleURL).appendingPathComponent("Model")
 }

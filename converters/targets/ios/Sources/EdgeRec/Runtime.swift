@@ -82,7 +82,7 @@ final class Runtime: @unchecked Sendable {
         }
         guard names.contains(name) else { throw EdgeRecError(.bundle, "\(signature) has no output \(name)") }
         let shape = shape(TfLiteSignatureRunnerGetOutputTensor(runner, name))
-        sizes["\(signature) \(name)"] = shape.reduce(1, *)
+        sizes["\(signature) \(name)"] = shape.reduce(1, &*)
         return shape
     }
 
