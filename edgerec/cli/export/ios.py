@@ -17,8 +17,8 @@ from device_runner.command import json_option, print_json
 def ios(model: Path, out: Path, ranker: Path | None, as_json: bool) -> None:
     """Write a Swift package to OUT, with the bundle MODEL inside, and a sample app in SwiftUI.
 
-    OUT must not exist, be empty, or be an earlier export, which is replaced. Its README says how to use the package in an
-    app.
+    OUT must not exist, be empty, or be an earlier export, which is replaced. Its README says how to use the package in
+    an app.
 
     Example: edgerec export ios models/grocery/model.tflite build/ios
     """

@@ -1,7 +1,7 @@
 """Debian 13 with Swift, extracted below ``build/targets/swift``, in which the package is compiled and tested.
 
 Debian 12 has no Swift. The packages (444 MB; 2.5 GB on disk) come from the mirror in the machine's own apt sources, the
-C library of TFLite from PyPI. Needs ``mmdebstrap`` and ``unshare``, and root for its mounts, which end with each command.
+C library of TFLite from PyPI. Needs ``mmdebstrap``, ``unshare``, and root for its mounts, which end with each command.
 """
 
 import os
@@ -12,8 +12,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[3]
 sys.path[:0] = [str(PROJECT / "tests" / "arm"), str(PROJECT / "tests" / "targets" / "android")]
-from build import unpacked_wheels  # noqa: E402
 from machine import mirrors  # noqa: E402
+
+from build import unpacked_wheels  # noqa: E402
 
 STORE = PROJECT / "build" / "targets" / "swift"
 SUITE = "trixie"
@@ -67,7 +68,8 @@ def root() -> Path:
 
 def run(package: Path, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command in the root file system, in the folder of the package."""
-    library = next(unpacked_wheels(STORE / "wheels", "pymicro-wakeword")["pymicro-wakeword"].rglob("libtensorflowlite_c.so"))
+    wheel = unpacked_wheels(STORE / "wheels", "pymicro-wakeword")["pymicro-wakeword"]
+    library = next(wheel.rglob("libtensorflowlite_c.so"))
     places = map(str, (root(), package, PROJECT, library.parent))
     variables = [f"{name}={value}" for name, value in environment.items()]
     entered = ["unshare", "--mount", "bash", "-c", ENTER, "bash", *places, *variables, *command]
