@@ -89,6 +89,24 @@ final class ServiceTests: XCTestCase {
         XCTAssertEqual(served, 2)
     }
 
+    func testAModelThatEndedTheAppTwiceIsNotTriedAgain() async throws {
+        let three = try Data(contentsOf: release("three")), name = sha256(Array(three)).hex
+        let recommender = try await Recommender.open(release("two"), updates: Updates(folder: folder, publicKey: nil))
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let trial = folder.appendingPathComponent("trial")
+        try Data("\(name) 2".utf8).write(to: trial)
+        do {
+            try await recommender.replaceModel(with: three, signature: nil)
+            XCTFail("it is tried again")
+        } catch let error as EdgeRecError {
+            XCTAssertEqual(error.kind, .update)
+        }
+        try Data("\(name) 1".utf8).write(to: trial)
+        let release = try await recommender.replaceModel(with: three, signature: nil).release
+        XCTAssertEqual(release, 3)
+        XCTAssertFalse(FileManager.default.fileExists(atPath: trial.path))
+    }
+
     @MainActor
     func testTheModelIsNeverCalledOnTheMainThread() async throws {
         let file = try release("two")

@@ -38,6 +38,8 @@ public struct Updates: Sendable {
 /// is replaced by a rename, so that at every moment one whole model is.
 final class ModelStore: @unchecked Sendable {
     private static let mostBytes = 512 << 20
+    // Two, as the system may have ended the app for a reason of its own.
+    private static let mostTrials = 2
 
     private let updates: Updates
     private let shipped: @Sendable () throws -> ModelBundle
@@ -89,10 +91,10 @@ final class ModelStore: @unchecked Sendable {
             let old = try current()
             if new.identity == old.identity { return old }
             try checkSuccession(old, new, allowDowngrade, allowOtherCatalogue)
-            try tried(new).requirePassed()
+            let name = sha256(content.bytes).hex
+            try remembering(name) { try tried(new).requirePassed() }
             let own = try shipped()
             let before = choice(own)
-            let name = sha256(content.bytes).hex
             try store(name, content, signature)
             try choose(Choice(current: name, previous: before.current, base: own.identity))
             return try ModelBundle(file: model(name))
@@ -113,6 +115,19 @@ final class ModelStore: @unchecked Sendable {
             try choose(Choice(current: now.previous, previous: now.current, base: now.base))
             return try current()
         }
+    }
+
+    /// Runs the trial of a model so that an app which ends meanwhile knows of it when it starts again: a model may crash the
+    /// runtime, and the app with it.
+    private func remembering(_ name: String, _ trial: () throws -> Void) throws {
+        let file = updates.folder.appendingPathComponent("trial")
+        let before = (try? String(contentsOf: file, encoding: .utf8))?.split(separator: " ").map(String.init) ?? []
+        let ends = before.first == name ? before.last.flatMap { Int($0) } ?? 0 : 0
+        try require(
+            ends < Self.mostTrials, .update, "the app ended \(ends) times while it tried this model; it is not tried again")
+        try writing { try Self.write(Data("\(name) \(ends + 1)".utf8), to: file) }
+        defer { try? FileManager.default.removeItem(at: file) }
+        try trial()
     }
 
     private func checked(_ content: Content, _ signature: String?) throws -> ModelBundle {
