@@ -7,6 +7,7 @@ import XCTest
 final class HostileTests: XCTestCase {
     func testHostileFilesAreRefusedOrAnswered() throws {
         let folder = URL(fileURLWithPath: try XCTUnwrap(ProcessInfo.processInfo.environment["EDGEREC_HOSTILE"]))
+        setvbuf(stdout, nil, _IOLBF, 0)
         var answered = 0, refused = 0
         for name in try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() {
             // Said before it is read, so that the last line names the file that ended the process.
