@@ -11,15 +11,15 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[3]
-sys.path[:0] = [str(PROJECT / "tests" / "arm"), str(PROJECT / "tests" / "targets" / "android")]
+sys.path.insert(0, str(PROJECT / "tests" / "arm"))
 from machine import mirrors  # noqa: E402
-
-from build import unpacked_wheels  # noqa: E402
 
 STORE = PROJECT / "build" / "targets" / "swift"
 SUITE = "trixie"
 PACKAGES = "base-files,bash,coreutils,swiftlang,libsqlite3-dev,zlib1g-dev,libssl-dev"
 SWIFT = "/usr/libexec/swift"
+# A wheel with the C library of TFLite 2.17.1.
+WHEEL = "pymicro-wakeword==2.5.0"
 # Folders in the root at which the package, this repository and the C library are seen.
 PACKAGE, REPOSITORY, LIBRARIES = "/package", "/repository", "/tflite"
 # Arguments: the root, and what is bound to the three folders above; then the command.
@@ -59,18 +59,29 @@ def root() -> Path:
             "mmdebstrap", "--quiet", "--mode=root", "--variant=extract", f"--include={PACKAGES}",
             "--aptopt=Acquire::Retries \"3\"", SUITE, str(partial), f"deb {mirrors()[0]} {SUITE} main",
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"mmdebstrap failed:\n{done.stderr[-3000:]}")
+        checked(command)
         partial.rename(folder)
     return folder
 
 
+def tflite() -> Path:
+    """Folder of the C library of TFLite."""
+    folder = STORE / WHEEL
+    if not folder.exists():
+        checked([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), WHEEL])
+    return next(folder.rglob("libtensorflowlite_c.so")).parent
+
+
+def checked(command: list[str]) -> None:
+    """Run a command, which must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed:\n{done.stderr[-3000:]}")
+
+
 def run(package: Path, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command in the root file system, in the folder of the package."""
-    wheel = unpacked_wheels(STORE / "wheels", "pymicro-wakeword")["pymicro-wakeword"]
-    library = next(wheel.rglob("libtensorflowlite_c.so"))
-    places = map(str, (root(), package, PROJECT, library.parent))
+    places = map(str, (root(), package, PROJECT, tflite()))
     variables = [f"{name}={value}" for name, value in environment.items()]
     entered = ["unshare", "--mount", "bash", "-c", ENTER, "bash", *places, *variables, *command]
     return subprocess.run(entered, capture_output=True, text=True, errors="replace", timeout=900)
