@@ -150,3 +150,11 @@ def test_the_sample_app_is_swift(package: Path) -> None:
     files = [f"Sample/{path.name}" for path in (package / "Sample").glob("*.swift")]
     done = run(package, "swiftc", "-frontend", "-parse", *files)
     assert files and done.returncode == 0, done.stderr
+
+
+@in_swift
+def test_the_swift_is_formatted(package: Path) -> None:
+    configuration = f"{REPOSITORY}/{(HERE / 'format.json').relative_to(PROJECT)}"
+    parts = ("Package.swift", "Sources", "Tests", "Sample")
+    done = run(package, "swift-format", "lint", "--strict", "--configuration", configuration, "-r", *parts)
+    assert done.returncode == 0, done.stderr[-3000:]

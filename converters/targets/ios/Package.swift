@@ -4,14 +4,14 @@ import PackageDescription
 // On Apple systems the TFLite C library is LiteRT's official framework, and all else is part of the system. Linux, where
 // the package is tested, takes its libraries from the linker's path.
 #if os(Linux)
-let systemTargets: [Target] = [.systemLibrary(name: "CCrypto")]
+    let systemTargets: [Target] = [.systemLibrary(name: "CCrypto")]
 #else
-let systemTargets: [Target] = [
-    .binaryTarget(
-        name: "TensorFlowLiteC",
-        url: "https://github.com/google-ai-edge/LiteRT/releases/download/v2.3.0/TensorFlowLiteC.xcframework.zip",
-        checksum: "f77274f9249af1e7dd1de88f57661944f80d177ff2c386b28aa3d466b7173f50")
-]
+    let systemTargets: [Target] = [
+        .binaryTarget(
+            name: "TensorFlowLiteC",
+            url: "https://github.com/google-ai-edge/LiteRT/releases/download/v2.3.0/TensorFlowLiteC.xcframework.zip",
+            checksum: "f77274f9249af1e7dd1de88f57661944f80d177ff2c386b28aa3d466b7173f50")
+    ]
 #endif
 
 let package = Package(

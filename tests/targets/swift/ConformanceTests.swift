@@ -22,7 +22,9 @@ final class ConformanceTests: XCTestCase {
     private func run(_ file: URL) async throws {
         let document = try JSON.parse(Array(try Data(contentsOf: file)))
         let name = document["bundle"]?.text, topic = file.lastPathComponent
-        if let name, Self.leftOut.contains(Substring(name)) { return print("\(topic): left out, as \(name) does not run here") }
+        if let name, Self.leftOut.contains(Substring(name)) {
+            return print("\(topic): left out, as \(name) does not run here")
+        }
         let bundle = try name.map { try ModelBundle(file: Self.place($0)) }
         if let bundle, let model = document["model_sha256"] { XCTAssertEqual(model.text, bundle.fingerprint) }
         let loaded = bundle.map(Loaded.init), tolerance = document["tolerance"]!.double!
@@ -94,7 +96,10 @@ final class ConformanceTests: XCTestCase {
 
     private static func bytes(_ hex: String) -> Data {
         let digits = Array(hex.utf8)
-        return Data(stride(from: 0, to: digits.count, by: 2).map { hexadecimal(digits[$0])! << 4 | hexadecimal(digits[$0 + 1])! })
+        return Data(
+            stride(from: 0, to: digits.count, by: 2).map {
+                hexadecimal(digits[$0])! << 4 | hexadecimal(digits[$0 + 1])!
+            })
     }
 
     private func difference(_ expected: Value, _ answer: [Exact: Value], _ tolerance: Double) -> String? {
@@ -185,14 +190,19 @@ private final class Loaded {
         switch call {
         case "load":
             let ready = isRanking ? try ranker.get().bundle : try recommender.get().bundle
-            return ["name": .text(ready.name), "items": .integer(Int64(ready.items.count - 1)), "titles": .flag(ready.titles != nil)]
+            return [
+                "name": .text(ready.name), "items": .integer(Int64(ready.items.count - 1)),
+                "titles": .flag(ready.titles != nil),
+            ]
         case "recommend":
-            return listed(try recommender.get().recommend(
-                history, k: k, exclude: exclude, excludeHistory: arguments["exclude_history"]?.flag, user: user,
-                explain: arguments["explain"]?.flag ?? false, allow: allow, atMost: atMost))
+            return listed(
+                try recommender.get().recommend(
+                    history, k: k, exclude: exclude, excludeHistory: arguments["exclude_history"]?.flag, user: user,
+                    explain: arguments["explain"]?.flag ?? false, allow: allow, atMost: atMost))
         case "similar":
-            return listed(try recommender.get().similar(
-                to: arguments["item"]!.text!, k: k, exclude: exclude, allow: allow, atMost: atMost))
+            return listed(
+                try recommender.get().similar(
+                    to: arguments["item"]!.text!, k: k, exclude: exclude, allow: allow, atMost: atMost))
         case "candidates":
             let candidates = arguments["candidates"]!.texts!
             return ["scores": numbers(try recommender.get().score(history, candidates, user: user))]
@@ -209,7 +219,8 @@ private final class Loaded {
             let scores = try ranker.get().score(
                 user: user, try arguments["candidates"]!.list!.map(Candidate.init(json:)),
                 context: BlockingRanker.named(arguments["context"]), history: history,
-                historyValues: floats(arguments["history_values"]), retrievalScores: floats(arguments["retrieval_scores"]))
+                historyValues: floats(arguments["history_values"]),
+                retrievalScores: floats(arguments["retrieval_scores"]))
             return ["scores": numbers(scores)]
         case "golden":
             let result = isRanking ? try ranker.get().golden() : try recommender.get().golden()
@@ -228,7 +239,8 @@ private final class Loaded {
         [
             "items": .list(found.map { .text($0.item) }), "scores": numbers(found.map(\.score)),
             "titles": .list(found.map { .text($0.title) }), "unknown": .integer(Int64(found.unknown)),
-            "because": .list(found.map { $0.because.map(Value.text) ?? .missing }), "source": .text(found.source.rawValue),
+            "because": .list(found.map { $0.because.map(Value.text) ?? .missing }),
+            "source": .text(found.source.rawValue),
         ]
     }
 }

@@ -136,7 +136,8 @@ final class ServiceTests: XCTestCase {
 
     func testJsonIsReadStrictly() throws {
         for text in [
-            "", "{", "[1,]", "01", "1.", "+1", ".5", "nul", "True", "'a'", "\"\n\"", "\"\\x\"", "\"\\ud800\"", "\"\\ud800\\u0041\"",
+            "", "{", "[1,]", "01", "1.", "+1", ".5", "nul", "True", "'a'", "\"\n\"", "\"\\x\"", "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
             "\"\\udc00\"", "\"\\u12\"", "{a: 1}", "{\"a\" 1}", "[1] 2", "NaN", "-", "1e", "\u{FEFF}1", "//", "[1 2]",
             String(repeating: "[", count: 100_000),
         ] {
@@ -144,7 +145,10 @@ final class ServiceTests: XCTestCase {
         }
         XCTAssertThrowsError(try JSON.parse([0x22, 0xFF, 0x22]))
         XCTAssertThrowsError(try JSON.parse(Array("[1, 2, 3]".utf8), most: 3))
-        let read = try JSON.parse(Array(" {\"a\": [1, -2.5e1, true, null, \"\\ud83d\\ude00\\u00e9\\/\"], \"e\\u0301\": 9223372036854775807} ".utf8))
+        let read = try JSON.parse(
+            Array(
+                " {\"a\": [1, -2.5e1, true, null, \"\\ud83d\\ude00\\u00e9\\/\"], \"e\\u0301\": 9223372036854775807} "
+                    .utf8))
         XCTAssertEqual(read["a"]?.list?.count, 5)
         XCTAssertEqual(read["a"]?.list?[1].double, -25)
         XCTAssertEqual(read["a"]?.list?[4].text, "😀é/")

@@ -25,7 +25,8 @@ struct RecommendationsView: View {
                         VStack(alignment: .leading) {
                             Text(model.title(of: entry.item))
                             if let because = entry.because {
-                                Text("because of \(model.title(of: because))").font(.caption).foregroundColor(.secondary)
+                                Text("because of \(model.title(of: because))").font(.caption).foregroundColor(
+                                    .secondary)
                             }
                         }
                         .accessibilityElement(children: .combine)

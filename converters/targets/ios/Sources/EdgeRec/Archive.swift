@@ -28,7 +28,8 @@ struct Archive {
         guard end >= 0, file.uint32(end) == 0x0605_4b50, file.uint16(end + 20) == 0 else {
             throw EdgeRecError(
                 .bundle,
-                "a TFLite file without the edgerec part (a plain model, or a truncated bundle); make one with: edgerec convert")
+                "a TFLite file without the edgerec part (a plain model, or a truncated bundle); make one with: edgerec convert"
+            )
         }
         let count = file.uint16(end + 10), directory = file.uint32(end + 16)
         guard file.uint32(end + 4) == 0, file.uint16(end + 8) == count, count <= known.count,
@@ -46,7 +47,9 @@ struct Archive {
             }
             let raw = file.part(at + Self.entryBytes..<at + Self.entryBytes + length)
             guard let name = known.first(where: { $0.utf8.elementsEqual(raw) }) else {
-                throw EdgeRecError(.bundle, "unexpected member \"\(String(decoding: raw.prefix(40), as: UTF8.self))\"; refusing the file")
+                throw EdgeRecError(
+                    .bundle,
+                    "unexpected member \"\(String(decoding: raw.prefix(40), as: UTF8.self))\"; refusing the file")
             }
             if members.contains(where: { $0.name == name }) { throw EdgeRecError.damaged("\(name) is there twice") }
             let method = file.uint16(at + 10), packed = file.uint32(at + 20), size = file.uint32(at + 24)
@@ -54,15 +57,18 @@ struct Archive {
                 throw EdgeRecError.damaged("\(name) is neither stored nor deflated")
             }
             total += size
-            if total > Self.floor + Self.factor * file.count { throw EdgeRecError.damaged("\(name) claims \(size) bytes") }
+            if total > Self.floor + Self.factor * file.count {
+                throw EdgeRecError.damaged("\(name) claims \(size) bytes")
+            }
             if place > 0, header != begin { throw EdgeRecError.damaged("\(name) is not behind the one before it") }
             if place == 0 { start = header }
             let data = header + Self.headerBytes + length
             guard data + packed <= directory, Self.sameHeader(file, entry: at, header: header, name: length) else {
                 throw EdgeRecError.damaged("the header of \(name) is not what the directory says")
             }
-            members.append(Member(
-                name: name, method: method, crc: file.uint32(at + 16), size: size, packed: data..<data + packed))
+            members.append(
+                Member(
+                    name: name, method: method, crc: file.uint32(at + 16), size: size, packed: data..<data + packed))
             begin = data + packed
             at += Self.entryBytes + length
         }
@@ -75,7 +81,9 @@ struct Archive {
     func content(of member: Member, in file: Content) throws -> [UInt8] {
         let packed = file.part(member.packed)
         let content = member.method == Self.stored ? Array(packed) : try Self.inflated(packed, member)
-        guard content.count == member.size else { throw EdgeRecError.damaged("\(member.name) is not as long as it claims") }
+        guard content.count == member.size else {
+            throw EdgeRecError.damaged("\(member.name) is not as long as it claims")
+        }
         guard crc32(0, content, UInt32(content.count)) == UInt(member.crc) else {
             throw EdgeRecError.damaged("\(member.name) has another checksum")
         }
@@ -87,7 +95,9 @@ struct Archive {
         guard file.uint32(header) == 0x0403_4b50, file.uint16(header + 26) == name, file.uint16(header + 28) == 0 else {
             return false
         }
-        func same(_ places: Range<Int>, _ others: Range<Int>) -> Bool { file.part(places).elementsEqual(file.part(others)) }
+        func same(_ places: Range<Int>, _ others: Range<Int>) -> Bool {
+            file.part(places).elementsEqual(file.part(others))
+        }
         // Flags and method, then checksum and sizes; the time between them means nothing.
         return same(header + 6..<header + 10, entry + 8..<entry + 12)
             && same(header + 14..<header + 26, entry + 16..<entry + 28)

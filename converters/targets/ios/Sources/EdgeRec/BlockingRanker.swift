@@ -97,7 +97,8 @@ public final class BlockingRanker: ServedModel, Sendable {
         var inputs: [String: Tensor] = [:]
         for feature in bundle.features where feature.of == of {
             let value = given[feature.name]
-            inputs[feature.input] = feature.kind == .number
+            inputs[feature.input] =
+                feature.kind == .number
                 ? .floats([try feature.number(value)]) : .integers(try feature.categories(value))
         }
         return inputs
@@ -112,7 +113,8 @@ public final class BlockingRanker: ServedModel, Sendable {
         var inputs: [String: Tensor] = [:]
         for feature in bundle.features where feature.of == "history" {
             if feature.input == "history" {
-                inputs["history"] = .integers(events.map { Int32(bundle.items.row(of: history[$0])) }.leftPadded(to: length))
+                inputs["history"] = .integers(
+                    events.map { Int32(bundle.items.row(of: history[$0])) }.leftPadded(to: length))
             } else {
                 let own = try events.map { try feature.number(values?[$0].map { .number(Double($0)) }) }
                 inputs[feature.input] = .floats([Float](repeating: .nan, count: length - own.count) + own)
@@ -130,20 +132,26 @@ public final class BlockingRanker: ServedModel, Sendable {
             if feature.input == "item" {
                 inputs["item"] = .integers(rows)
             } else if feature.kind == .number {
-                inputs[feature.input] = .floats(try rows.enumerated().map { place, row in
-                    if place < chunk.count, let own = chunk[place].values[feature.name] { return try feature.number(own) }
-                    if feature.of == "retrieval", place < chunk.count, let score = retrievalScores?[place] {
-                        return try feature.number(.number(Double(score)))
-                    }
-                    if case .numbers(let numbers)? = stored { return numbers[Int(row)] }
-                    return .nan
-                })
+                inputs[feature.input] = .floats(
+                    try rows.enumerated().map { place, row in
+                        if place < chunk.count, let own = chunk[place].values[feature.name] {
+                            return try feature.number(own)
+                        }
+                        if feature.of == "retrieval", place < chunk.count, let score = retrievalScores?[place] {
+                            return try feature.number(.number(Double(score)))
+                        }
+                        if case .numbers(let numbers)? = stored { return numbers[Int(row)] }
+                        return .nan
+                    })
             } else {
-                inputs[feature.input] = .integers(try rows.enumerated().flatMap { place, row -> [Int32] in
-                    if place < chunk.count, let own = chunk[place].values[feature.name] { return try feature.categories(own) }
-                    if case .categories(let codes)? = stored { return codes[Int(row)].padded(to: feature.width) }
-                    return [Int32](repeating: 0, count: feature.width)
-                })
+                inputs[feature.input] = .integers(
+                    try rows.enumerated().flatMap { place, row -> [Int32] in
+                        if place < chunk.count, let own = chunk[place].values[feature.name] {
+                            return try feature.categories(own)
+                        }
+                        if case .categories(let codes)? = stored { return codes[Int(row)].padded(to: feature.width) }
+                        return [Int32](repeating: 0, count: feature.width)
+                    })
             }
         }
         return inputs
@@ -172,7 +180,9 @@ extension Candidate {
         if let item = json.text {
             self.init(item)
         } else {
-            guard let entries = json.object, let item = Optional(entries["item"] ?? .missing), item.isMissing || item.text != nil else {
+            guard let entries = json.object, let item = Optional(entries["item"] ?? .missing),
+                item.isMissing || item.text != nil
+            else {
                 throw EdgeRecError(.argument, "a candidate is neither an id nor an object with an id")
             }
             self.init(item.text, BlockingRanker.named(.object(entries.filter { $0.key != "item" })))

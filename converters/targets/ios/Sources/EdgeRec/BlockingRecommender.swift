@@ -31,7 +31,8 @@ public final class BlockingRecommender: ServedModel, @unchecked Sendable {
 
     /// The same as `Recommender.recommend`.
     public func recommend(
-        _ history: [String], k: Int = 10, exclude: [String] = [], excludeHistory: Bool? = nil, user: [String: Value] = [:],
+        _ history: [String], k: Int = 10, exclude: [String] = [], excludeHistory: Bool? = nil,
+        user: [String: Value] = [:],
         explain: Bool = false, allow: [String]? = nil, atMost: [String: Int] = [:]
     ) throws -> Recommendations {
         let known = rows(history)
@@ -44,7 +45,8 @@ public final class BlockingRecommender: ServedModel, @unchecked Sendable {
         var because = [Int32](repeating: 0, count: ids.count)
         if explain {
             let links = contract.neighbours > 0 ? { try self.links(read) } : nil
-            because = try Reasons(read: read, items: contract.items, links: links, itemScores: itemScores).of(ids, scores)
+            because = try Reasons(read: read, items: contract.items, links: links, itemScores: itemScores).of(
+                ids, scores)
         }
         return listed(ids, scores, because, unknown)
     }
@@ -88,7 +90,8 @@ public final class BlockingRecommender: ServedModel, @unchecked Sendable {
 
     /// The same as `Recommender.recommendFromState`.
     public func recommendFromState(
-        _ state: RecurrentState, k: Int = 10, exclude: [String] = [], allow: [String]? = nil, atMost: [String: Int] = [:]
+        _ state: RecurrentState, k: Int = 10, exclude: [String] = [], allow: [String]? = nil,
+        atMost: [String: Int] = [:]
     ) throws -> Recommendations {
         try check(state)
         let selection = try selection(k, rows(exclude), allow, atMost)
@@ -108,7 +111,9 @@ public final class BlockingRecommender: ServedModel, @unchecked Sendable {
     /// - Throws: `EdgeRecError` they are malformed.
     public func golden() throws -> GoldenResult {
         try GoldenResult(bundle.golden()) { golden in
-            let (history, exclude, ids) = (try goldenRows(golden, "history"), try goldenRows(golden, "exclude"), try goldenRows(golden, "ids"))
+            let (history, exclude, ids) = (
+                try goldenRows(golden, "history"), try goldenRows(golden, "exclude"), try goldenRows(golden, "ids")
+            )
             let expected = try Golden.scores(golden)
             if expected.count != ids.count { throw Golden.malformed }
             if ids.isEmpty { return nil }
@@ -136,11 +141,13 @@ public final class BlockingRecommender: ServedModel, @unchecked Sendable {
         }
     }
 
-    private func selection(_ k: Int, _ banned: [Int32], _ allow: [String]?, _ atMost: [String: Int]) throws -> Selection {
+    private func selection(_ k: Int, _ banned: [Int32], _ allow: [String]?, _ atMost: [String: Int]) throws -> Selection
+    {
         try require(k >= 1, .argument, "k is \(k); ask for at least one item")
         let limits = try atMost.map { name, most -> (Attribute, Int) in
             guard let attribute = bundle.attributes[Exact(name)] else {
-                throw EdgeRecError(.argument, "the bundle has no attribute \(name); it has: \(EdgeRec.listed(bundle.attributeNames))")
+                throw EdgeRecError(
+                    .argument, "the bundle has no attribute \(name); it has: \(EdgeRec.listed(bundle.attributeNames))")
             }
             try require(most >= 1, .argument, "at most \(most) items of each \(name); allow at least one")
             return (attribute, most)
@@ -262,8 +269,10 @@ public final class BlockingRecommender: ServedModel, @unchecked Sendable {
         if sizes.neighbours > 0 {
             try runtime.requireInputs("links", history)
             let shape = try runtime.outputShape("links", "items")
-            guard shape.count == 3, (1...sizes.maxHistory).contains(shape[1]), shape == [1, shape[1], sizes.neighbours] else {
-                throw EdgeRecError(.bundle, "output items of links is \(shape), the model reads up to \(sizes.maxHistory) events")
+            guard shape.count == 3, (1...sizes.maxHistory).contains(shape[1]), shape == [1, shape[1], sizes.neighbours]
+            else {
+                throw EdgeRecError(
+                    .bundle, "output items of links is \(shape), the model reads up to \(sizes.maxHistory) events")
             }
             try runtime.requireOutput("links", "weights", shape)
         }

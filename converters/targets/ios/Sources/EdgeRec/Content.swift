@@ -11,7 +11,9 @@ final class Content: @unchecked Sendable {
     /// Throws an `EdgeRecError` if it cannot be read.
     init(of file: URL) throws {
         let descriptor = open(file.path, O_RDONLY)
-        guard descriptor >= 0 else { throw EdgeRecError(.bundle, "cannot be read (\(String(cString: strerror(errno))))") }
+        guard descriptor >= 0 else {
+            throw EdgeRecError(.bundle, "cannot be read (\(String(cString: strerror(errno))))")
+        }
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {

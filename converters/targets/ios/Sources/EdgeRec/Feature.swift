@@ -41,14 +41,16 @@ public struct Feature: Sendable {
             features.insert(Feature(), at: 0)
         }
         let types = features.map { (Exact($0.input), $0.kind == .number ? "float32" : "int32") }
-        guard Dictionary(types, uniquingKeysWith: { $1 }) == contract.inputs, types.count == contract.inputs.count else {
+        guard Dictionary(types, uniquingKeysWith: { $1 }) == contract.inputs, types.count == contract.inputs.count
+        else {
             throw EdgeRecError(.bundle, "does not describe the inputs of the signature score")
         }
         try require(features.map { "\($0.of) \($0.name)" }.areDifferent, .bundle, "names a feature twice")
         let sizes = features.filter { $0.of == "history" }.map(\.size)
         try require(Set(sizes).count <= 1, .bundle, "has history_values of another size than the history")
         try require(
-            sizes.isEmpty || features.contains { $0.input == "history" }, .bundle, "has history_values without a history")
+            sizes.isEmpty || features.contains { $0.input == "history" }, .bundle,
+            "has history_values without a history")
         return features
     }
 
@@ -69,9 +71,11 @@ public struct Feature: Sendable {
         }
         let isKnown: Bool
         if let reserved = Self.reserved[Exact(input)] {
-            isKnown = of == reserved.of && reserved.kinds.contains(kind) && name == input && (of == "history") == (size > 0)
+            isKnown =
+                of == reserved.of && reserved.kinds.contains(kind) && name == input && (of == "history") == (size > 0)
         } else {
-            isKnown = ["user", "item", "context"].contains(of) && kind != .items && (kind == .categories) == (size > 0)
+            isKnown =
+                ["user", "item", "context"].contains(of) && kind != .items && (kind == .categories) == (size > 0)
                 && !(of == "item" && Self.reserved[Exact(name)] != nil)
         }
         try require(isKnown, .bundle, "describes the input \(input) as something that it is not")
@@ -120,42 +124,55 @@ enum ItemColumn: Sendable {
     /// The columns of `item_values.json` by name of the feature.
     static func all(_ document: Value, _ features: [Feature], items: Int) throws -> [Exact: ItemColumn] {
         guard let columns = document.object else { throw EdgeRecError(.bundle, "is not an object") }
-        return Dictionary(uniqueKeysWithValues: try columns.map { name, column in
-            guard let feature = features.first(where: { $0.of == "item" && $0.input != "item" && Exact($0.name) == name }) else {
-                throw EdgeRecError(.bundle, "has values of \(name.text), which is no feature of items")
-            }
-            guard let rows = column.list, rows.count == items else {
-                throw EdgeRecError(.bundle, "does not have one value of \(name.text) for each of \(items) items")
-            }
-            return (name, try ItemColumn(feature, rows))
-        })
+        return Dictionary(
+            uniqueKeysWithValues: try columns.map { name, column in
+                guard
+                    let feature = features.first(where: {
+                        $0.of == "item" && $0.input != "item" && Exact($0.name) == name
+                    })
+                else {
+                    throw EdgeRecError(.bundle, "has values of \(name.text), which is no feature of items")
+                }
+                guard let rows = column.list, rows.count == items else {
+                    throw EdgeRecError(.bundle, "does not have one value of \(name.text) for each of \(items) items")
+                }
+                return (name, try ItemColumn(feature, rows))
+            })
     }
 
     private init(_ feature: Feature, _ rows: [Value]) throws {
         let malformed = EdgeRecError(.bundle, "has a malformed value of \(feature.name)")
         if feature.kind == .number {
-            self = .numbers([.nan] + (try rows.map { value in
-                if case .missing = value { return .nan }
-                guard let number = value.double.map(Float.init), number.isFinite else { throw malformed }
-                return number
-            }))
+            self = .numbers(
+                [.nan]
+                    + (try rows.map { value in
+                        if case .missing = value { return .nan }
+                        guard let number = value.double.map(Float.init), number.isFinite else { throw malformed }
+                        return number
+                    }))
             return
         }
-        self = .categories([[]] + (try rows.map { value in
-            if case .missing = value { return [] }
-            guard let codes = feature.kind == .category ? [value] : value.list else { throw malformed }
-            return try codes.map { code in
-                guard let code = code.count, code <= feature.values.count else { throw malformed }
-                return Int32(code)
-            }
-        }))
+        self = .categories(
+            [[]]
+                + (try rows.map { value in
+                    if case .missing = value { return [] }
+                    guard let codes = feature.kind == .category ? [value] : value.list else { throw malformed }
+                    return try codes.map { code in
+                        guard let code = code.count, code <= feature.values.count else { throw malformed }
+                        return Int32(code)
+                    }
+                }))
     }
 }
 
 extension Array where Element == Int32 {
     /// The first of them, with 0 behind up to the length.
-    func padded(to length: Int) -> [Int32] { prefix(length) + [Int32](repeating: 0, count: Swift.max(0, length - count)) }
+    func padded(to length: Int) -> [Int32] {
+        prefix(length) + [Int32](repeating: 0, count: Swift.max(0, length - count))
+    }
 
     /// The last of them, with 0 before up to the length.
-    func leftPadded(to length: Int) -> [Int32] { [Int32](repeating: 0, count: Swift.max(0, length - count)) + suffix(length) }
+    func leftPadded(to length: Int) -> [Int32] {
+        [Int32](repeating: 0, count: Swift.max(0, length - count)) + suffix(length)
+    }
 }

@@ -15,7 +15,8 @@ public struct GoldenResult: Sendable {
     public func requirePassed() throws {
         try require(
             failures.isEmpty, .bundle,
-            "\(failures.count) of \(passed + failures.count) golden vectors fail on this device; the first: \(failures.first ?? "")")
+            "\(failures.count) of \(passed + failures.count) golden vectors fail on this device; the first: \(failures.first ?? "")"
+        )
         try require(passed > 0, .bundle, "it has no golden vectors, so nothing shows that it computes rightly here")
     }
 }

@@ -21,7 +21,8 @@ public actor HistoryStore {
         """
     private static let insert = "insert into event (item, value, time) values (?, ?, ?)"
     private static let newest = "select item, value, time from event order by place desc limit ?"
-    private static let forgetOldest = "delete from event where place not in (select place from event order by place desc limit ?)"
+    private static let forgetOldest =
+        "delete from event where place not in (select place from event order by place desc limit ?)"
     private static let remove = "delete from event where item = ?"
     private static let clear = "delete from event"
 
@@ -30,9 +31,11 @@ public actor HistoryStore {
     /// - Parameter most: how many of the newest events are kept.
     public init(_ file: URL? = nil, most: Int = 1000) throws {
         try require(most > 0, .argument, "\(most) events to keep; keep at least one")
-        let place = try file ?? FileManager.default.url(
-            for: .applicationSupportDirectory, in: .userDomainMask, appropriateFor: nil, create: true
-        ).appendingPathComponent("edgerec-history.db")
+        let place =
+            try file
+            ?? FileManager.default.url(
+                for: .applicationSupportDirectory, in: .userDomainMask, appropriateFor: nil, create: true
+            ).appendingPathComponent("edgerec-history.db")
         var opened: OpaquePointer?
         let status = sqlite3_open_v2(
             place.path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nil)
@@ -99,7 +102,8 @@ public actor HistoryStore {
             }
         }
         guard status == SQLITE_DONE else {
-            throw EdgeRecError(.history, "the history cannot be read or written (\(String(cString: sqlite3_errmsg(database))))")
+            throw EdgeRecError(
+                .history, "the history cannot be read or written (\(String(cString: sqlite3_errmsg(database))))")
         }
     }
 }

@@ -164,7 +164,8 @@ struct JSON {
 
     private mutating func word(_ word: StaticString, _ value: Value) throws -> Value {
         let end = at + word.utf8CodeUnitCount
-        guard end <= bytes.count, (0..<word.utf8CodeUnitCount).allSatisfy({ bytes[at + $0] == word.utf8Start[$0] }) else {
+        guard end <= bytes.count, (0..<word.utf8CodeUnitCount).allSatisfy({ bytes[at + $0] == word.utf8Start[$0] })
+        else {
             throw fault("has an unexpected character")
         }
         at = end

@@ -40,9 +40,10 @@ public struct ModelBundle: Sendable {
     private static let format: Int64 = 3
     private static let manifestName = "edgerec.json", goldenName = "golden.json"
     private static let newest = ["attributes.json", "features.json", "item_values.json"]
-    private static let members = [
-        manifestName, "items.txt", "items.bin", "titles.txt", goldenName, "MODEL_CARD.md",
-    ] + newest
+    private static let members =
+        [
+            manifestName, "items.txt", "items.bin", "titles.txt", goldenName, "MODEL_CARD.md",
+        ] + newest
     // Items of a ranking model, which may read none of them, beside those that its bytes may hold.
     private static let rankedItems = 100_000
 
@@ -80,7 +81,9 @@ public struct ModelBundle: Sendable {
         goldenContent = found[Self.goldenName]
 
         func reading<T>(_ name: String, _ step: () throws -> T) throws -> T {
-            do { return try step() } catch let error as EdgeRecError { throw EdgeRecError(.bundle, "\(name) \(error.message)") }
+            do { return try step() } catch let error as EdgeRecError {
+                throw EdgeRecError(.bundle, "\(name) \(error.message)")
+            }
         }
         func parsed<T>(_ name: String, _ step: (Value) throws -> T) throws -> T? {
             try found[name].map { content in try reading(name) { try step(JSON.parse(content, most: mostValues)) } }
@@ -91,7 +94,9 @@ public struct ModelBundle: Sendable {
         switch contract {
         case .retrieval(let sizes):
             // Even a table of 2 bits has more bytes than items.
-            try require(sizes.items <= archive.start, .bundle, "\(Self.manifestName) says \(sizes.items) items, more than the model has bytes")
+            try require(
+                sizes.items <= archive.start, .bundle,
+                "\(Self.manifestName) says \(sizes.items) items, more than the model has bytes")
             most = sizes.items
         case .ranking: most = Self.rankedItems + archive.start
         }
@@ -100,14 +105,17 @@ public struct ModelBundle: Sendable {
         titles = try found["titles.txt"].map { content in try reading("titles.txt") { try Lines(content, most: most) } }
             .flatMap { $0.count > 1 ? $0 : nil }
         if let titles {
-            try require(titles.count == items.count, .bundle, "titles.txt has \(titles.count - 1) lines for \(items.count - 1) items")
+            try require(
+                titles.count == items.count, .bundle,
+                "titles.txt has \(titles.count - 1) lines for \(items.count - 1) items")
         }
         userFeatures = try reading(Self.manifestName) { try Self.userFeatures(manifest, contract) }
         attributes = try parsed("attributes.json") { try Attribute.all($0, items: items.count - 1) } ?? [:]
         if case .ranking(let sizes) = contract {
             let features = try parsed("features.json") { try Feature.all($0, sizes) } ?? []
             self.features = features
-            itemValues = try parsed("item_values.json") { try ItemColumn.all($0, features, items: items.count - 1) } ?? [:]
+            itemValues =
+                try parsed("item_values.json") { try ItemColumn.all($0, features, items: items.count - 1) } ?? [:]
         } else {
             features = []
             itemValues = [:]
@@ -129,7 +137,8 @@ public struct ModelBundle: Sendable {
     /// The golden vectors: inputs with the outputs that are expected for them. Empty when the bundle has none.
     func golden() throws -> [Value] {
         guard let goldenContent else { return [] }
-        guard let cases = try? JSON.parse(goldenContent, most: mostValues)["cases"]?.list, cases.allSatisfy({ $0.object != nil })
+        guard let cases = try? JSON.parse(goldenContent, most: mostValues)["cases"]?.list,
+            cases.allSatisfy({ $0.object != nil })
         else { throw EdgeRecError(.bundle, "\(Self.goldenName) has no list of cases") }
         return cases
     }
@@ -172,7 +181,9 @@ public struct ModelBundle: Sendable {
     }
 
     /// The other members, inflated, whose hashes are those of the manifest.
-    private static func checkedMembers(_ archive: Archive, _ file: Content, _ manifest: Value) throws -> [String: [UInt8]] {
+    private static func checkedMembers(_ archive: Archive, _ file: Content, _ manifest: Value) throws -> [String:
+        [UInt8]]
+    {
         let others = archive.members.filter { $0.name != manifestName }
         guard let hashes = manifest["members"]?.object, Set(hashes.keys) == Set(others.map { Exact($0.name) }) else {
             throw EdgeRecError(.bundle, "its members are not those that \(manifestName) lists; convert the model again")
@@ -197,7 +208,9 @@ public struct ModelBundle: Sendable {
     ) throws -> any Ids {
         guard case .retrieval(let sizes) = contract else {
             try require(found["items.bin"] == nil, .bundle, "items.bin is not for this bundle; convert the model again")
-            let ids = try found["items.txt"].map { content in try reading("items.txt") { try LineIds(content, most: most) } }
+            let ids = try found["items.txt"].map { content in
+                try reading("items.txt") { try LineIds(content, most: most) }
+            }
             return ids ?? NoIds()
         }
         let ids: any Ids

@@ -109,7 +109,8 @@ final class ModelStore: @unchecked Sendable {
             try require(now.current != now.previous, .update, "there is no model before this one to go back to")
             if let previous = now.previous {
                 let folder = model(previous).deletingLastPathComponent()
-                let signature = try? String(contentsOf: folder.appendingPathComponent("model.tflite.sig"), encoding: .utf8)
+                let signature = try? String(
+                    contentsOf: folder.appendingPathComponent("model.tflite.sig"), encoding: .utf8)
                 try tried(try checked(Content(of: model(previous)), signature)).requirePassed()
             }
             try choose(Choice(current: now.previous, previous: now.current, base: now.base))
@@ -124,7 +125,8 @@ final class ModelStore: @unchecked Sendable {
         let before = (try? String(contentsOf: file, encoding: .utf8))?.split(separator: " ").map(String.init) ?? []
         let ends = before.first == name ? before.last.flatMap { Int($0) } ?? 0 : 0
         try require(
-            ends < Self.mostTrials, .update, "the app ended \(ends) times while it tried this model; it is not tried again")
+            ends < Self.mostTrials, .update,
+            "the app ended \(ends) times while it tried this model; it is not tried again")
         try writing { try Self.write(Data("\(name) \(ends + 1)".utf8), to: file) }
         defer { try? FileManager.default.removeItem(at: file) }
         try trial()
@@ -172,7 +174,9 @@ final class ModelStore: @unchecked Sendable {
             try? files.removeItem(at: incoming)
             try files.createDirectory(at: incoming, withIntermediateDirectories: true)
             try Self.write(Data(content.bytes), to: incoming.appendingPathComponent("model.tflite"))
-            if let signature { try Self.write(Data(signature.utf8), to: incoming.appendingPathComponent("model.tflite.sig")) }
+            if let signature {
+                try Self.write(Data(signature.utf8), to: incoming.appendingPathComponent("model.tflite.sig"))
+            }
             try? files.removeItem(at: place)
             try files.moveItem(at: incoming, to: place)
         }
@@ -202,7 +206,9 @@ final class ModelStore: @unchecked Sendable {
 
     /// Writes and flushes a new file.
     private static func write(_ data: Data, to file: URL) throws {
-        guard FileManager.default.createFile(atPath: file.path, contents: nil) else { throw CocoaError(.fileWriteUnknown) }
+        guard FileManager.default.createFile(atPath: file.path, contents: nil) else {
+            throw CocoaError(.fileWriteUnknown)
+        }
         let handle = try FileHandle(forWritingTo: file)
         try handle.write(contentsOf: data)
         try handle.synchronize()
@@ -213,7 +219,9 @@ final class ModelStore: @unchecked Sendable {
         do {
             try step()
         } catch let error where !(error is EdgeRecError) {
-            throw EdgeRecError(.update, "\(updates.folder.path) cannot be written to (\(error.localizedDescription)): is storage left?")
+            throw EdgeRecError(
+                .update, "\(updates.folder.path) cannot be written to (\(error.localizedDescription)): is storage left?"
+            )
         }
     }
 

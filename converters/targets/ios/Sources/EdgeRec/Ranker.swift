@@ -9,7 +9,9 @@ public final class Ranker: Sendable {
     private init(_ served: Served<BlockingRanker>) { self.served = served }
 
     /// Opens the ranking model in this package, another file, or what replaced it: as `Recommender.open`.
-    public static func open(_ model: URL = Packaged.ranker, threads: Int = 1, updates: Updates? = nil) async throws -> Ranker {
+    public static func open(_ model: URL = Packaged.ranker, threads: Int = 1, updates: Updates? = nil) async throws
+        -> Ranker
+    {
         try await open(threads: threads, updates: updates) { try ModelBundle(file: model) }
     }
 
@@ -49,7 +51,9 @@ public final class Ranker: Sendable {
 
     /// As `Recommender.replaceModel`.
     @discardableResult
-    public func replaceModel(with model: Data, signature: String?, allowDowngrade: Bool = false) async throws -> ModelBundle {
+    public func replaceModel(with model: Data, signature: String?, allowDowngrade: Bool = false) async throws
+        -> ModelBundle
+    {
         try await served.exchange { try $0.replace(model, signature, allowDowngrade: allowDowngrade) }
     }
 

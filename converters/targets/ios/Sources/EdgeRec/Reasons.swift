@@ -47,7 +47,8 @@ struct Reasons {
         var reason: Int32 = 0, most: Float = 0
         for (back, event) in read.reversed().prefix(positions).enumerated() where event <= items {
             let first = (positions - 1 - back) * links.neighbours
-            for entry in first..<first + links.neighbours where links.items[entry] == id && links.weights[entry] > most {
+            for entry in first..<first + links.neighbours where links.items[entry] == id && links.weights[entry] > most
+            {
                 most = links.weights[entry]
                 reason = event
             }

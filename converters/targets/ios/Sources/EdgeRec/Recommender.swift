@@ -50,18 +50,21 @@ public final class Recommender: Sendable {
     /// - Returns: the items, best first. Without any known event or user feature, the most popular items, with score 0.
     /// - Throws: `EdgeRecError` `k` is below 1, or a name of `user` or `atMost` is not the model's.
     public func recommend(
-        _ history: [String], k: Int = 10, exclude: [String] = [], excludeHistory: Bool? = nil, user: [String: Value] = [:],
+        _ history: [String], k: Int = 10, exclude: [String] = [], excludeHistory: Bool? = nil,
+        user: [String: Value] = [:],
         explain: Bool = false, allow: [String]? = nil, atMost: [String: Int] = [:]
     ) async throws -> Recommendations {
         try await served.call {
             try $0.recommend(
-                history, k: k, exclude: exclude, excludeHistory: excludeHistory, user: user, explain: explain, allow: allow,
+                history, k: k, exclude: exclude, excludeHistory: excludeHistory, user: user, explain: explain,
+                allow: allow,
                 atMost: atMost)
         }
     }
 
     /// Scores of `candidates` after `history`, in their order; NaN for ids that are not in the catalogue.
-    public func score(_ history: [String], _ candidates: [String], user: [String: Value] = [:]) async throws -> [Float] {
+    public func score(_ history: [String], _ candidates: [String], user: [String: Value] = [:]) async throws -> [Float]
+    {
         try await served.call { try $0.score(history, candidates, user: user) }
     }
 
@@ -93,7 +96,8 @@ public final class Recommender: Sendable {
     /// - Parameter exclude: raw ids never to return: the state cannot name the items of the history.
     /// - Throws: `EdgeRecError` the state belongs to another model: begin again with `newState` and the history.
     public func recommendFromState(
-        _ state: RecurrentState, k: Int = 10, exclude: [String] = [], allow: [String]? = nil, atMost: [String: Int] = [:]
+        _ state: RecurrentState, k: Int = 10, exclude: [String] = [], allow: [String]? = nil,
+        atMost: [String: Int] = [:]
     ) async throws -> Recommendations {
         try await served.call { try $0.recommendFromState(state, k: k, exclude: exclude, allow: allow, atMost: atMost) }
     }

@@ -24,7 +24,9 @@ public struct RecurrentState: Sendable, Equatable {
         let bytes = Array(data), magic = Array(bytes.prefix(4)), counted = magic == Self.magic
         var at = 4 + Self.fingerprintBytes
         func number(_ at: Int) -> UInt32 { (0..<4).reduce(0) { $0 | UInt32(bytes[at + $1]) << UInt32(8 * $1) } }
-        guard counted || magic == Self.magicWithoutRecent, bytes.count >= at + (counted ? 4 : 0) else { throw Self.malformed }
+        guard counted || magic == Self.magicWithoutRecent, bytes.count >= at + (counted ? 4 : 0) else {
+            throw Self.malformed
+        }
         let count = counted ? Int(number(at)) : 0
         at += counted ? 4 : 0
         let left = bytes.count - at - 4 * count

@@ -41,7 +41,8 @@ final class Runtime: @unchecked Sendable {
         guard let interpreter = created else {
             TfLiteModelDelete(model)
             throw EdgeRecError(
-                .runtime, "the TFLite runtime refuses the \(bundle.scheme) model \(bundle.name); the system's log says why")
+                .runtime,
+                "the TFLite runtime refuses the \(bundle.scheme) model \(bundle.name); the system's log says why")
         }
         self.model = model
         self.interpreter = interpreter
@@ -51,7 +52,8 @@ final class Runtime: @unchecked Sendable {
             else { continue }
             runners[String(cString: key)] = runner
             guard TfLiteSignatureRunnerAllocateTensors(runner) == 0 else {
-                throw EdgeRecError(.runtime, "the TFLite runtime refuses \(String(cString: key)) of the model \(bundle.name)")
+                throw EdgeRecError(
+                    .runtime, "the TFLite runtime refuses \(String(cString: key)) of the model \(bundle.name)")
             }
         }
     }
@@ -101,7 +103,8 @@ final class Runtime: @unchecked Sendable {
         defer { lock.unlock() }
         let runner = try runner(signature)
         for (name, values) in inputs {
-            try require(fill(TfLiteSignatureRunnerGetInputTensor(runner, name), values), .bundle,
+            try require(
+                fill(TfLiteSignatureRunnerGetInputTensor(runner, name), values), .bundle,
                 "the input \(name) of \(signature) is of another type or size than the manifest says")
         }
         try require(TfLiteSignatureRunnerInvoke(runner) == 0, .bundle, "the model fails in \(signature)")
@@ -109,7 +112,8 @@ final class Runtime: @unchecked Sendable {
         for name in wanted {
             let output = copied(TfLiteSignatureRunnerGetOutputTensor(runner, name))
             guard let output, output.count == sizes["\(signature) \(name)"] else {
-                throw EdgeRecError(.bundle, "the output \(name) of \(signature) is of another type or size than the manifest says")
+                throw EdgeRecError(
+                    .bundle, "the output \(name) of \(signature) is of another type or size than the manifest says")
             }
             outputs[name] = output
         }
@@ -117,7 +121,9 @@ final class Runtime: @unchecked Sendable {
     }
 
     private func runner(_ signature: String) throws -> OpaquePointer {
-        guard let runner = runners[signature] else { throw EdgeRecError(.bundle, "the model has no signature \(signature)") }
+        guard let runner = runners[signature] else {
+            throw EdgeRecError(.bundle, "the model has no signature \(signature)")
+        }
         return runner
     }
 

@@ -12,11 +12,13 @@ enum SignatureFile {
     /// - Throws: `EdgeRecError` none is, or the file is malformed.
     static func verify(_ content: Content, _ text: String?, by key: Data) throws {
         guard let text else {
-            throw EdgeRecError(.update, "the model is not signed, but this app requires a signature; send MODEL.sig along")
+            throw EdgeRecError(
+                .update, "the model is not signed, but this app requires a signature; send MODEL.sig along")
         }
         let keyId = String(sha256(Array(key)).hex.prefix(16))
         let own = try signatures(text).filter { $0.key == keyId }
-        try require(!own.isEmpty, .update, "the model is not signed with the key \(keyId) of this app; sign it with that key")
+        try require(
+            !own.isEmpty, .update, "the model is not signed with the key \(keyId) of this app; sign it with that key")
         try require(
             own.contains { isSigned(content.bytes, $0.bytes, by: key) }, .update,
             "the signature is not of this model: the file was altered, or the signature is another file's")
@@ -24,10 +26,14 @@ enum SignatureFile {
 
     /// The key id and the bytes of each signature.
     private static func signatures(_ text: String) throws -> [(key: String, bytes: Data)] {
-        func malformed(_ why: String) -> EdgeRecError { EdgeRecError(.update, "the signature file is malformed: \(why)") }
+        func malformed(_ why: String) -> EdgeRecError {
+            EdgeRecError(.update, "the signature file is malformed: \(why)")
+        }
         // By bytes: Swift takes CR and LF together for one character.
         let bytes = Array(text.utf8)
-        guard bytes.count <= maxBytes, bytes.allSatisfy({ $0 < 128 }) else { throw malformed("it is not a short ASCII text") }
+        guard bytes.count <= maxBytes, bytes.allSatisfy({ $0 < 128 }) else {
+            throw malformed("it is not a short ASCII text")
+        }
         var lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
             String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line, as: UTF8.self)
         }

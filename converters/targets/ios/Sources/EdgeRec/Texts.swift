@@ -127,11 +127,14 @@ struct NumberIds: Ids {
     ///   before anything is unpacked.
     init(_ content: [UInt8], count: Int) throws {
         let bits = Int(content.first ?? 0)
-        guard (1...63).contains(bits), bits >= 31 || count <= 1 << bits, content.count == 1 + (count * bits + 7) / 8 else {
+        guard (1...63).contains(bits), bits >= 31 || count <= 1 << bits, content.count == 1 + (count * bits + 7) / 8
+        else {
             throw EdgeRecError(.bundle, "does not hold \(count) different numbers")
         }
         var values = [Int64](repeating: 0, count: count)
-        for at in 0..<count * bits where content[1 + at / 8] >> (at % 8) & 1 == 1 { values[at / bits] |= 1 << (at % bits) }
+        for at in 0..<count * bits where content[1 + at / 8] >> (at % 8) & 1 == 1 {
+            values[at / bits] |= 1 << (at % bits)
+        }
         var order = [Int32](0..<Int32(count))
         order = order.sorted { values[Int($0)] < values[Int($1)] }
         areDifferent = zip(order, order.dropFirst()).allSatisfy { values[Int($0)] != values[Int($1)] }

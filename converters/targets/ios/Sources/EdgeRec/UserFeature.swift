@@ -18,7 +18,8 @@ public struct UserFeature: Sendable {
             let list = entry["edges"]?.list, values.isEmpty || list.isEmpty
         else { throw EdgeRecError(.bundle, "has a malformed entry under user_features") }
         let edges = list.compactMap(\.double)
-        guard edges.count == list.count, edges.allSatisfy(\.isFinite), zip(edges, edges.dropFirst()).allSatisfy(<) else {
+        guard edges.count == list.count, edges.allSatisfy(\.isFinite), zip(edges, edges.dropFirst()).allSatisfy(<)
+        else {
             throw EdgeRecError(.bundle, "has malformed edges of the user feature \(name)")
         }
         self.name = name

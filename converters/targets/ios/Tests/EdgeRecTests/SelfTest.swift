@@ -10,7 +10,8 @@ final class SelfTest: XCTestCase {
     }
 
     func testTheRankingModelComputesHereWhatItComputesInPython() async throws {
-        try XCTSkipUnless(FileManager.default.fileExists(atPath: Packaged.ranker.path), "the package has no ranking model")
+        try XCTSkipUnless(
+            FileManager.default.fileExists(atPath: Packaged.ranker.path), "the package has no ranking model")
         try await Ranker.open().golden().requirePassed()
     }
 
