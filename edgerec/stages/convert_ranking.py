@@ -17,7 +17,7 @@ from converters.sizes import bundle_sizes
 from device_runner import Ranker
 from device_runner.backends import installed_backends
 from edgerec.artifact import scratch_folder, write_file
-from edgerec.data.labelled_rows import LabelledRows
+from edgerec.data.labelled_rows import LabelledRows, labelled_rows
 from edgerec.data.sources.tables import resolve_tables
 from edgerec.evaluation.scored_rows import ScoredRows
 from edgerec.rankers.row_inputs import RowInputs
@@ -29,6 +29,8 @@ from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
 
 TIMED, WARM_UP = 500, 20
+# Requests of training rows on which the ranges of activations are measured.
+CALIBRATION = 100
 PERCENTILES = (50, 90, 95, 99)
 
 
@@ -52,6 +54,35 @@ class ExportedRanker(Exported):
     @property
     def bits(self) -> Mapping[str, int]:
         return self.made.ranking_recipe.convert.bits
+
+    @property
+    def calibration(self) -> Mapping[str, np.ndarray]:
+        """Requests of training rows, with candidates that are items of training rows."""
+        recipe = self.made.ranking_recipe
+        rows = labelled_rows(self.prepared.dataset, recipe.task, ("train",), recipe.train.seed)
+        return self.requests(rows.sample(CALIBRATION, seed=0), rows.items)
+
+    def requests(self, sample: LabelledRows, pool: np.ndarray) -> dict[str, np.ndarray]:
+        """Requests of the users, moments and histories of rows, each with the row's item and random others as
+        candidates: each input of the signature by name, [groups, …].
+
+        Args:
+            pool: item rows that candidates are drawn from, int [m].
+        """
+        rng = np.random.default_rng(0)
+        lines = [self._candidates(sample, number, pool, rng) for number in range(sample.groups)]
+        return {name: np.stack([line[name] for line in lines]) for name in lines[0]}
+
+    def _candidates(
+        self, sample: LabelledRows, number: int, pool: np.ndarray, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        first, size = number * sample.group, self.servable.contract.candidates
+        items = np.resize(rng.permutation(pool), size).astype(np.int32)
+        items[items == sample.items[first]] = items[0]
+        items[0] = sample.items[first]
+        same = np.repeat(np.array([first]), size)
+        request = LabelledRows(sample.events[same], sample.users[same], items, np.zeros(size, np.float32), group=size)
+        return self.rows.of(request)
 
 
 class ConvertRanking(Stage):
@@ -129,22 +160,8 @@ class ConvertRanking(Stage):
         """Real requests that the file is verified on: users, moments and histories of test rows, each with the row's
         item and random others as candidates.
         """
-        rows, size = self._prepared.test_rows, self._exports.servable.contract.candidates
-        sample = rows.sample(self.ranking_recipe.report.histories, seed=0)
-        rng = np.random.default_rng(0)
-        lines = [self._candidates(sample, number, size, rng) for number in range(sample.groups)]
-        return {name: np.stack([line[name] for line in lines]) for name in lines[0]}
-
-    def _candidates(
-        self, sample: LabelledRows, number: int, size: int, rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        first, rows = number * sample.group, self._prepared.dataset.items + 1
-        items = np.resize(rng.permutation(rows), size).astype(np.int32)
-        items[items == sample.items[first]] = items[0]
-        items[0] = sample.items[first]
-        same = np.repeat(np.array([first]), size)
-        request = LabelledRows(sample.events[same], sample.users[same], items, np.zeros(size, np.float32), group=size)
-        return self._exports.rows.of(request)
+        sample = self._prepared.test_rows.sample(self.ranking_recipe.report.histories, seed=0)
+        return self._exports.requests(sample, np.arange(self._prepared.dataset.items + 1))
 
     def _measure(self, path: Path, converted: Converted, cases: dict[str, np.ndarray], into: Path) -> dict[str, Any]:
         """Quality of the bundle on all test rows, through the runtime that ``load`` would choose, and its latency."""
