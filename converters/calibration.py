@@ -1,4 +1,4 @@
-"""Inputs on which the ranges of activations are measured: written beside a SavedModel, for schemes of integers alone."""
+"""Inputs on which the ranges of activations are measured, for schemes of integers alone: kept beside a SavedModel."""
 
 from collections.abc import Mapping
 from pathlib import Path

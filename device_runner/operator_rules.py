@@ -35,7 +35,7 @@ COPIED = frozenset({FLOAT32, INT32, INT64, BOOL, INT16, UINT8, INT8})
 WEIGHTS = frozenset({FLOAT32, INT8, INT4, INT2})
 # None, relu, relu_n1_to_1 and relu6.
 ACTIVATIONS = frozenset({0, 1, 2, 3})
-# Of the products of integers and weights to the integers that are given: the runtimes' fixed-point arithmetic takes no more.
+# Of a product's step to a result's, where both are integers: the runtimes' fixed-point arithmetic takes no more.
 MAX_MULTIPLIER = 256.0
 # Kernels that broadcast unroll so many axes.
 BROADCAST_RANK = 4

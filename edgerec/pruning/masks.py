@@ -26,6 +26,7 @@ class Masks(Hook):
 
     Args:
         target: see :func:`edgerec.pruning.sparsity.is_target`.
+        smallest: dense layers with fewer inputs or units are left alone.
         pattern: of the zeros, as ``prune_low_magnitude`` takes it; by default each weight is on its own.
     """
 
@@ -37,6 +38,7 @@ class Masks(Hook):
         epochs: int,
         steps_per_epoch: int,
         pattern: Mapping[str, Any],
+        smallest: int = 1,
     ) -> None:
         self._ramp_epochs = max(1, epochs // 2)
         last_step = max(1, self._ramp_epochs * steps_per_epoch - 1)
@@ -49,7 +51,8 @@ class Masks(Hook):
         )
 
         def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
-            if is_target(layer, target):
+            small = isinstance(layer, keras.layers.Dense) and min(layer.kernel.shape) < smallest
+            if is_target(layer, target) and not small:
                 return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule, **pattern)
             return layer
 
@@ -73,8 +76,9 @@ def masked(
     objective: Objective,
     sparsity: float,
     target: str = "network",
+    smallest: int = 1,
     **pattern: Any,
 ) -> Pruning:
     """Masks that grow while fine-tuning. Weights are not averaged: averages of pruned weights would not be sparse."""
-    masks = Masks(recommender, sparsity, target, settings.epochs, len(objective.batches(1)), pattern)
+    masks = Masks(recommender, sparsity, target, settings.epochs, len(objective.batches(1)), pattern, smallest)
     return Pruning(recommender, masks.network, [masks], averaged=False)

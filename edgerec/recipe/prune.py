@@ -34,6 +34,16 @@ class BlockPrune(PruneSection):
     block: Literal[4, 16] = Field(16, description="inputs of a unit that are zero together; int8-sparse needs 16")
 
 
+class TilePrune(PruneSection):
+    """Zeros in whole squares of a ranking model's kernels, by magnitude, while fine-tuning. Its files, of every scheme,
+    have and compute only the squares that are left.
+    """
+
+    method: Literal["tile"]
+    sparsity: float = Field(0.8, ge=0, lt=1, description="final share of zeros in the kernels that have room for tiles")
+    side: Literal[32, 64, 128] = Field(64, description="inputs and units of a tile")
+
+
 class TwoOfFourPrune(PruneSection):
     """Two zeros in every four inputs of a unit, by magnitude, for processors that skip just these."""
 
@@ -60,7 +70,7 @@ class StructuredPrune(PruneSection):
 
 
 Prune = Annotated[
-    MagnitudePrune | BlockPrune | TwoOfFourPrune | StructuredPrune,
+    MagnitudePrune | BlockPrune | TilePrune | TwoOfFourPrune | StructuredPrune,
     Field(discriminator="method"),
     default_tag("method", "magnitude"),
 ]
