@@ -52,9 +52,15 @@ def side_of_tiles(kernel: np.ndarray) -> int:
     """The side of the tiles in which a kernel [in, out] has the least to compute, the largest of equal ones; 0 if it is
     not worth it.
     """
-    left = {side: live_tiles(kernel, side).mean() for side in SIDES if min(kernel.shape) >= side}
+    left = {side: _share_left(kernel, side) for side in SIDES if min(kernel.shape) >= side}
     best = min(left, key=lambda side: left[side], default=0)
     return best if best and left[best] <= MOST_LEFT else 0
+
+
+def _share_left(kernel: np.ndarray, side: int) -> float:
+    """The share of a kernel's weights that are in tiles that are left."""
+    whole = live_tiles(kernel, side).repeat(side, 0).repeat(side, 1)
+    return float(whole[: kernel.shape[0], : kernel.shape[1]].mean())
 
 
 def without_zero_tiles(network: keras.Model) -> keras.Model:

@@ -5,6 +5,7 @@ and activations of 8 bits.
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
@@ -48,13 +49,24 @@ class Wrapped(Hook):
             alone = keras.Sequential([keras.Input((layer.kernel.shape[0],)), copy], name=layer.name)
             alone.set_weights(layer.get_weights())
             self._copies[layer.name] = wrap(alone)
-            return self._copies[layer.name]
+            return _Inside(self._copies[layer.name], layer.name)
 
         self.network = keras.models.clone_model(model.network, clone_function=clone)
 
     def after_epoch(self) -> None:
         for name, copy in self._copies.items():
             self._model.network.get_layer(name).set_weights(self._stripped(copy))
+
+
+class _Inside(keras.layers.Layer):  # type: ignore[misc]
+    """A model as a layer: ``clone_model`` does not end with a model that was called before."""
+
+    def __init__(self, inner: keras.Model, name: str) -> None:
+        super().__init__(name=name)
+        self.inner = inner
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        return self.inner(inputs, training=training)
 
 
 def clustering(model: RankingModel, clusters: int) -> Wrapped:
