@@ -210,7 +210,7 @@ class _Rewriting:
         place = next(number for number, one in enumerate(self.graph.tensors) if one is tensor)
         if tensor.type == TYPES.INT8:
             return place, float(tensor.quantization.scale[0])
-        codes, scales = nearest_grid(constant(self.model, tensor), 8, by_row=False)
+        codes, scales = nearest_grid(self._floats(tensor), 8, by_row=False)
         made = new_tensor(self.graph, tensor.shape, TYPES.INT8, new_buffer(self.model, codes))
         self.graph.tensors[made].quantization = _quantization(float(scales[0]), 0)
         return made, float(scales[0])
@@ -218,10 +218,15 @@ class _Rewriting:
     def _bias(self, place: int, scale: np.float32) -> int:
         tensor = self.graph.tensors[place]
         limits = np.iinfo(np.int32)
-        codes = np.clip(np.rint(constant(self.model, tensor) / np.float64(scale)), limits.min, limits.max)
+        codes = np.clip(np.rint(self._floats(tensor) / np.float64(scale)), limits.min, limits.max)
         made = new_tensor(self.graph, tensor.shape, TYPES.INT32, new_buffer(self.model, codes.astype(np.int32)))
         self.graph.tensors[made].quantization = _quantization(float(scale), 0)
         return made
+
+    def _floats(self, tensor: Any) -> np.ndarray:
+        values = constant(self.model, tensor)
+        assert values is not None, "the converter makes kernels and biases constants"
+        return values
 
     def _append(self, operator: Any, kind: int) -> None:
         operator.opcodeIndex = operator_code(self.model, kind, VERSIONS[kind])
