@@ -196,6 +196,12 @@ def test_zeros_of_every_pattern_stay_through_fine_tuning(wide: Callable[..., Run
 
 
 @pytest.mark.slow
+def test_blocks_larger_than_every_layer_are_an_error(wide: Callable[..., Run]) -> None:
+    with pytest.raises(RecipeError, match="no layer has room for two blocks of 64 x 64 weights"):
+        kernel_of(wide(prune={"method": "tile"}))
+
+
+@pytest.mark.slow
 def test_clusters_and_grids_keep_the_zeros_that_were_there(wide: Callable[..., Run]) -> None:
     pruned = {"method": "magnitude", "sparsity": 0.8, "epochs": 2}
     clustered = kernel_of(wide(prune=pruned, cluster={"clusters": 8, "epochs": 1}))
@@ -231,7 +237,6 @@ def test_what_is_pruned_in_tiles_is_not_in_any_file(wide: Callable[..., Run]) ->
     ("sections", "message"),
     [
         ({"prune": {"method": "magnitude", "target": "item_table"}}, "only the kernels of the network are pruned"),
-        ({"prune": {"method": "tile"}}, "no layer of model.hidden has room for tiles of 64 units"),
         ({"cluster": {"epochs": 2}}, "epochs has no effect without cluster.clusters"),
         ({"quantize": {"learning_rate": 0.1}}, "learning_rate has no effect without quantize.scheme"),
         ({"cluster": {"clusters": 8}, "model": {"hidden": []}}, "cluster.clusters needs model.hidden"),

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
+from edgerec.errors import RecipeError
 from edgerec.pruning.methods.method import Pruning
 from edgerec.pruning.sparsity import is_target
 from edgerec.rankers import RankingModel
@@ -26,7 +27,6 @@ class Masks(Hook):
 
     Args:
         target: see :func:`edgerec.pruning.sparsity.is_target`.
-        smallest: dense layers with fewer inputs or units are left alone.
         pattern: of the zeros, as ``prune_low_magnitude`` takes it; by default each weight is on its own.
     """
 
@@ -38,7 +38,6 @@ class Masks(Hook):
         epochs: int,
         steps_per_epoch: int,
         pattern: Mapping[str, Any],
-        smallest: int = 1,
     ) -> None:
         self._ramp_epochs = max(1, epochs // 2)
         last_step = max(1, self._ramp_epochs * steps_per_epoch - 1)
@@ -50,13 +49,20 @@ class Masks(Hook):
             frequency=max(1, last_step // 50),
         )
 
+        wrapped: list[str] = []
+
         def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
-            small = isinstance(layer, keras.layers.Dense) and min(layer.kernel.shape) < smallest
-            if is_target(layer, target) and not small:
+            if is_target(layer, target) and _has_room(layer, pattern.get("block_size", (1, 1))):
+                wrapped.append(layer.name)
                 return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule, **pattern)
             return layer
 
         self.network = keras.models.clone_model(recommender.network, clone_function=wrap)
+        if not wrapped:
+            raise RecipeError(
+                f"prune: no layer has room for two blocks of {' x '.join(map(str, pattern['block_size']))} weights along "
+                "each of its axes; choose smaller blocks or wider layers"
+            )
         self._callback = tfmot.sparsity.keras.UpdatePruningStep()
         self._callback.set_model(self.network)
         self._callback.on_train_begin()  # the wrappers count the steps from here on; a checkpoint keeps the count
@@ -70,15 +76,21 @@ class Masks(Hook):
         return epoch >= self._ramp_epochs
 
 
+def _has_room(layer: keras.layers.Layer, block: tuple[int, int]) -> bool:
+    """Whether a dense layer has two blocks at least along each axis; tensorflow-model-optimization fails otherwise."""
+    if block == (1, 1) or not isinstance(layer, keras.layers.Dense):
+        return True
+    return all(size > of_block for size, of_block in zip(layer.kernel.shape, block, strict=True))
+
+
 def masked(
     recommender: SequenceRecommender | RankingModel,
     settings: PruneSection,
     objective: Objective,
     sparsity: float,
     target: str = "network",
-    smallest: int = 1,
     **pattern: Any,
 ) -> Pruning:
     """Masks that grow while fine-tuning. Weights are not averaged: averages of pruned weights would not be sparse."""
-    masks = Masks(recommender, sparsity, target, settings.epochs, len(objective.batches(1)), pattern, smallest)
+    masks = Masks(recommender, sparsity, target, settings.epochs, len(objective.batches(1)), pattern)
     return Pruning(recommender, masks.network, [masks], averaged=False)

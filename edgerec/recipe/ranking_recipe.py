@@ -55,8 +55,6 @@ class RankingRecipe(Section):
     def _units_are_there_to_prune(self) -> "RankingRecipe":
         if self.prune.method == "magnitude" and self.prune.target != "network":
             raise ValueError("prune.target: of a ranking model only the kernels of the network are pruned")
-        if self.prune.method == "tile" and max(self.model.hidden, default=0) < self.prune.side:
-            raise ValueError(f"prune.side: no layer of model.hidden has room for tiles of {self.prune.side} units")
         if self.prune.method == "structured":
             if strange := sorted(set(self.prune.shares) - {"hidden"}):
                 raise ValueError(

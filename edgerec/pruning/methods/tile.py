@@ -12,7 +12,7 @@ from edgerec.training.objective import Objective
 def tile(model: RankingModel, settings: TilePrune, objective: Objective) -> Pruning:
     """The smallest tiles become zero while fine-tuning."""
     size = (settings.side, settings.side)
-    return masked(model, settings, objective, settings.sparsity, smallest=settings.side, block_size=size)
+    return masked(model, settings, objective, settings.sparsity, block_size=size)
 
 
 METHODS.register("tile", tile)
