@@ -50,9 +50,10 @@ class Masks(Hook):
         )
 
         wrapped: list[str] = []
+        block = pattern.get("block_size", (1, 1))
 
         def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
-            if is_target(layer, target) and _has_room(layer, pattern.get("block_size", (1, 1))):
+            if is_target(layer, target) and _has_room(layer, block):
                 wrapped.append(layer.name)
                 return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule, **pattern)
             return layer
@@ -60,8 +61,8 @@ class Masks(Hook):
         self.network = keras.models.clone_model(recommender.network, clone_function=wrap)
         if not wrapped:
             raise RecipeError(
-                f"prune: no layer has room for two blocks of {' x '.join(map(str, pattern['block_size']))} weights along "
-                "each of its axes; choose smaller blocks or wider layers"
+                f"prune: no layer has room for two blocks of {block[0]} x {block[1]} weights along each of its axes; "
+                "choose smaller blocks or wider layers"
             )
         self._callback = tfmot.sparsity.keras.UpdatePruningStep()
         self._callback.set_model(self.network)
