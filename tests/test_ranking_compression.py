@@ -229,7 +229,7 @@ def test_what_is_pruned_in_tiles_is_not_in_any_file(wide: Callable[..., Run]) ->
     for variant in (whole, *files):
         assert {name: v["reason"] for name, v in variant["runtimes"].items()} == {"litert": "", "tflite-runtime": ""}
     saved = whole["bytes"]["network"] - files[0]["bytes"]["network"]
-    assert saved > 0.5 * 4 * WIDE[0] * WIDE[1]
+    assert saved > 0.6 * 4 * WIDE[0] * WIDE[1]  # of three tiles of four; calls and slices take some
     assert [v["name"] for v in report["variants"]][:3] == ["keras", "keras-pruned", "keras-quantized"]
 
 

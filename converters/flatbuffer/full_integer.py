@@ -211,9 +211,10 @@ class _Rewriting:
         if tensor.type == TYPES.INT8:
             return place, float(tensor.quantization.scale[0])
         codes, scales = nearest_grid(self._floats(tensor), 8, by_row=False)
+        scale = float(scales[0]) if codes.any() else NARROWEST
         made = new_tensor(self.graph, tensor.shape, TYPES.INT8, new_buffer(self.model, codes))
-        self.graph.tensors[made].quantization = _quantization(float(scales[0]), 0)
-        return made, float(scales[0])
+        self.graph.tensors[made].quantization = _quantization(scale, 0)
+        return made, scale
 
     def _bias(self, place: int, scale: np.float32) -> int:
         tensor = self.graph.tensors[place]

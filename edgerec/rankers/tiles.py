@@ -26,8 +26,8 @@ class TiledDense(keras.layers.Layer):  # type: ignore[misc]
         self.pieces: list[tuple[list[tuple[int, int]], tf.Variable, tf.Variable]] = []
         for number, column in enumerate(live.T):
             units = slice(number * side, (number + 1) * side)
-            column[0] |= not column.any()  # units that read nothing still have their bias
             runs = [(start * side, min(stop * side, len(kernel))) for start, stop in _runs(column)]
+            runs = runs or [(0, 1)]  # units that read nothing still have their bias
             rows = np.concatenate([kernel[start:stop, units] for start, stop in runs])
             self.pieces.append((runs, tf.Variable(rows, name=f"kernel_{number}"), tf.Variable(bias[units])))
 
