@@ -78,10 +78,13 @@ class Masks(Hook):
 
 
 def _has_room(layer: keras.layers.Layer, block: tuple[int, int]) -> bool:
-    """Whether a dense layer has two blocks at least along each axis; tensorflow-model-optimization fails otherwise."""
+    """Whether a dense layer has two blocks at least along each axis; tensorflow-model-optimization fails otherwise. Blocks
+    of single units also have to end with the inputs, or int8-sparse could not leave them out.
+    """
     if block == (1, 1) or not isinstance(layer, keras.layers.Dense):
         return True
-    return all(size > of_block for size, of_block in zip(layer.kernel.shape, block, strict=True))
+    inputs, units = layer.kernel.shape
+    return inputs > block[0] and units > block[1] and (block[1] > 1 or inputs % block[0] == 0)
 
 
 def masked(

@@ -27,7 +27,9 @@ class MagnitudePrune(PruneSection):
 
 
 class BlockPrune(PruneSection):
-    """Zeros in whole blocks of the kernels, by magnitude, while fine-tuning; int8-sparse does not store them."""
+    """Zeros in whole blocks of the kernels, by magnitude, while fine-tuning; int8-sparse does not store them. Kernels
+    whose inputs are not a multiple of a block, and of at least two, are left alone.
+    """
 
     method: Literal["block"]
     sparsity: float = Field(0.5, ge=0, lt=1, description="final share of zeros in the pruned kernels")
