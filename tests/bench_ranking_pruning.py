@@ -107,11 +107,13 @@ def technique_lines(runs: Mapping[str, Run]) -> list[list[str]]:
     """The cells of all finished runs."""
     medians = latencies(runs)
     dense = medians["not pruned", "int8"]
-    return [_technique_line(run, name, {scheme: medians[name, scheme] / dense for scheme in schemes_of(name)})
-            for name, run in runs.items()]  # fmt: skip
+    return [
+        _technique_line(run, name, [medians.get((name, scheme), np.nan) / dense for scheme in schemes_of(name)])
+        for name, run in runs.items()
+    ]
 
 
-def _technique_line(run: Run, name: str, ratios: Mapping[str, float]) -> list[str]:
+def _technique_line(run: Run, name: str, ratios: list[float]) -> list[str]:
     report: dict[str, Any] = run.report
     files = {variant["name"]: variant for variant in report["variants"] if variant["file"]}
     main, logs = report["main"], report["training"]
@@ -127,7 +129,7 @@ def _technique_line(run: Run, name: str, ratios: Mapping[str, float]) -> list[st
         f"{last['parameters']['total']:,}", f"{last['parameters']['nonzero']:,}",
         each(",", [files[scheme]["bytes"]["total"] for scheme in schemes]),
         each(",", [files[scheme]["bytes"]["compressed"] for scheme in schemes]),
-        each(".2f", [ratios[scheme] for scheme in schemes]),
+        each(".2f", ratios),
         f"{sum(log['seconds'] for log in logs.values()):.0f}",
     ]  # fmt: skip
 
@@ -144,7 +146,7 @@ def schemes_of(name: str) -> tuple[str, ...]:
 
 def latencies(runs: Mapping[str, Run]) -> dict[tuple[str, str], float]:
     """The median time to score a request, by line and scheme, µs: all files by turns in one process, a few requests a
-    turn.
+    turn. Files that litert computes wrongly have none.
     """
     first = next(iter(runs.values())).stages
     assert isinstance(first, RankingStages)
@@ -152,8 +154,12 @@ def latencies(runs: Mapping[str, Run]) -> dict[tuple[str, str], float]:
     rows = first.prepared.test_rows.sample(REPEATS, seed=0)
     cases = exported.requests(rows, np.arange(first.prepared.dataset.items + 1))
     requests = [{name: values[n] for name, values in cases.items()} for n in range(REPEATS)]
-    rankers = {(name, scheme): Ranker.load(run.bundles[scheme], "litert")
-               for name, run in runs.items() for scheme in schemes_of(name)}  # fmt: skip
+    rankers = {
+        (name, variant["name"]): Ranker.load(run.bundles[variant["name"]], "litert")
+        for name, run in runs.items()
+        for variant in run.report["variants"]
+        if variant["name"] in schemes_of(name) and variant["runtimes"]["litert"]["passed"]
+    }
     times: dict[tuple[str, str], list[int]] = {key: [] for key in rankers}
     for _ in range(ROUNDS):
         for key, ranker in rankers.items():

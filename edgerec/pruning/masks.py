@@ -78,8 +78,8 @@ class Masks(Hook):
 
 
 def _has_room(layer: keras.layers.Layer, block: tuple[int, int]) -> bool:
-    """Whether a dense layer has two blocks at least along each axis; tensorflow-model-optimization fails otherwise. Blocks
-    of single units also have to end with the inputs, or int8-sparse could not leave them out.
+    """Whether a dense layer has two blocks at least along each axis; tensorflow-model-optimization fails otherwise.
+    Blocks of single units also have to end with the inputs, or int8-sparse could not leave them out.
     """
     if block == (1, 1) or not isinstance(layer, keras.layers.Dense):
         return True
