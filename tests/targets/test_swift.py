@@ -29,6 +29,7 @@ PLAIN, RANKING = (SUITE / "bundles" / f"{name}.tflite" for name in ("plain", "ra
 LEFT_OUT = GROCERY.relative_to(PROJECT).as_posix()
 # Files of each kind and bundle. The kinds that change the graph or its weights are left out: TFLite trusts them.
 HOSTILE_FILES, HOSTILE_KINDS = 12, ("raw", "archive", "members", "manifest")
+SYSTEM_MODULES = ("CTensorFlowLite", "CSystem", "CCrypto")
 in_swift = pytest.mark.skipif(not os.environ.get("EDGEREC_SWIFT"), reason="make check-swift compiles Swift")
 
 
@@ -158,3 +159,17 @@ def test_the_swift_is_formatted(package: Path) -> None:
     parts = ("Package.swift", "Sources", "Tests", "Sample")
     done = run(package, "swift-format", "lint", "--strict", "--configuration", configuration, "-r", *parts)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@in_swift
+def test_the_swift_of_the_readme_compiles(package: Path) -> None:
+    blocks = re.findall(r"```swift\n(.*?)```", (package / "README.md").read_text("utf-8"), re.S)
+    assert len(blocks) == 2
+    functions = [
+        f"func example{number}(key: Data, downloaded: Data, text: String) async throws {{\n{block}}}\n"
+        for number, block in enumerate(block.replace("import EdgeRec\n", "") for block in blocks)
+    ]
+    (package / "Readme.swift").write_text("import EdgeRec\nimport Foundation\n" + "".join(functions), "utf-8")
+    modules = [f"-I{path}" for path in (".build/debug/Modules", *(f"Sources/{name}" for name in SYSTEM_MODULES))]
+    done = run(package, "swiftc", "-typecheck", "-swift-version", "5", *modules, "Readme.swift")
+    assert done.returncode == 0, done.stderr
