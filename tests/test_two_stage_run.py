@@ -38,7 +38,7 @@ def document(purchases: Path, bundle: Path, **sections: dict[str, object]) -> di
             "retrieval": str(bundle), "item_features": ["department"], "max_history": 10, "dim": 4,
             "context": ["month", "recency"],
         },
-        "train": {"epochs": 1, "sample": 3000},
+        "train": {"epochs": 1, "sample": 1000},
         "convert": {"schemes": ["int8"], "candidates": 100},
         "report": {"histories": 20},
         **sections,
@@ -68,7 +68,8 @@ def test_two_stages_are_compared_user_by_user_and_timed(ordered: Run, small_run:
     measured = ordered.report["two_stage"]
     low, high = measured["comparison"]["ndcg_drop_ci"]
     assert low <= measured["comparison"]["ndcg_drop"] <= high
-    assert measured["two_stage"]["hr@20"] <= measured["recall"] and measured["reads_retrieval_score"]
+    assert measured["two_stage"]["hr@20"] <= measured["recall"]
+    assert sum(one["targets"] for one in measured["slices"]) == len(small_run.dataset.targets("test"))
     latency = measured["latency"]
     assert latency["calls"] == min(1000, len(small_run.dataset.targets("test")))
     assert latency["total_ms"]["p50"] > max(latency["retrieve_ms"]["p50"], latency["rank_ms"]["p50"]) > 0
