@@ -154,7 +154,7 @@ def test_under_leave_one_out_a_history_has_what_came_before_in_the_same_moment(t
     histories = Histories(dataset, 10)
     assert [dataset.events[histories.events(place, 0)].tolist() for place in (1, 3)] == [[1], [1, 2, 3]]
     rows = labelled_rows(dataset, ImplicitTask(kind="implicit", negatives=1), ("train", "validation", "test"), seed=1)
-    np.testing.assert_array_equal(histories.days_since(rows, 1.0), np.array([np.nan, 0, 1, 0, 1], np.float32))
+    np.testing.assert_array_equal(histories.days_since(rows, 1.0), np.array([np.nan, np.nan, 1, 1, 1], np.float32))
 
 
 def test_months_are_counted_from_january() -> None:
