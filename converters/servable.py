@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Union
 
+from converters.calibration import write_calibration
 from converters.weights import Weights
 from device_runner.contract import Outputs, Ranking, Retrieval
 from device_runner.errors import EdgeRecError, plain_reason
@@ -69,11 +70,17 @@ class Servable(Protocol):
         """
 
 
-def save_model(servable: Servable, folder: Path, bits: Mapping[str, int] = MappingProxyType({})) -> None:
+def save_model(
+    servable: Servable,
+    folder: Path,
+    bits: Mapping[str, int] = MappingProxyType({}),
+    calibration: Mapping[str, "np.ndarray"] = MappingProxyType({}),
+) -> None:
     """Write the SavedModel that every scheme is converted from, and which weight belongs to which layer.
 
     Args:
         bits: by layer name, in place of those of a scheme with few bits.
+        calibration: what schemes of integers alone are measured on: inputs by name, [n, …].
 
     Raises:
         EdgeRecError: ``bits`` names an unknown layer.
@@ -88,5 +95,6 @@ def save_model(servable: Servable, folder: Path, bits: Mapping[str, int] = Mappi
     try:
         tf.saved_model.save(servable.module, str(folder), signatures=dict(servable.signatures))
         weights.write(folder)
+        write_calibration(folder, calibration)
     except (tf.errors.OpError, OSError) as error:
         raise EdgeRecError(f"{folder}: the model cannot be written: {plain_reason(error)}") from None

@@ -40,11 +40,15 @@ class Blocks(NamedTuple):
 
 
 class Quantization(NamedTuple):
-    """The scales of a tensor: how many there are, along which axis, or those of blocks."""
+    """The scales of a tensor: how many there are, along which axis, or those of blocks; where there is one for all, its
+    value and the zero point.
+    """
 
     scales: int
     axis: int
     blocks: Blocks | None = None
+    scale: float = 0.0
+    zero: int = 0
 
 
 class Tensor(NamedTuple):
@@ -329,6 +333,13 @@ class _Scales:
         if np.frombuffer(self._content, "<i8", count, place).any():
             raise FlatbufferError("a zero point that is not 0")
 
+    def one(self, place: int, zeros: int) -> tuple[float, int]:
+        """The scale and the zero point of a tensor of int8 that has one of each."""
+        zero = int(np.frombuffer(self._content, "<i8", 1, zeros)[0])
+        if not -128 <= zero <= 127:
+            raise FlatbufferError("a zero point that int8 does not have")
+        return F32.unpack_from(self._content, place)[0], zero
+
 
 def _quantization(table: Table | None, shape: tuple[int, ...], kind: int, scales: _Scales) -> Quantization | None:
     if table is None:
@@ -342,7 +353,7 @@ def _quantization(table: Table | None, shape: tuple[int, ...], kind: int, scales
         if zero_count:
             raise FlatbufferError("zero points without scales")
         return None
-    if kind not in (UINT8, INT8, INT16, INT4, INT2):
+    if kind not in (UINT8, INT8, INT16, INT4, INT2) and not (kind == INT32 and count == 1):  # int32: a bias
         raise FlatbufferError("scales of a tensor that is not quantized")
     if details:
         blocks = table.table(5)
@@ -356,6 +367,8 @@ def _quantization(table: Table | None, shape: tuple[int, ...], kind: int, scales
     if zero_count not in (1, count):
         raise FlatbufferError(f"{zero_count:,} zero points for {count:,} scales")
     scales.check(place, count)
+    if kind == INT8 and count == 1:
+        return Quantization(count, axis, None, *scales.one(place, zeros))
     scales.check_zero(zeros, zero_count)
     return Quantization(count, axis)
 

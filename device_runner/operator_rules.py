@@ -24,6 +24,7 @@ from device_runner.flatbuffer import (
     Graph,
     Model,
     Operator,
+    Quantization,
     Tensor,
 )
 
@@ -34,6 +35,8 @@ COPIED = frozenset({FLOAT32, INT32, INT64, BOOL, INT16, UINT8, INT8})
 WEIGHTS = frozenset({FLOAT32, INT8, INT4, INT2})
 # None, relu, relu_n1_to_1 and relu6.
 ACTIVATIONS = frozenset({0, 1, 2, 3})
+# Of a product's step to a result's, where both are integers: the runtimes' fixed-point arithmetic takes no more.
+MAX_MULTIPLIER = 256.0
 # Kernels that broadcast unroll so many axes.
 BROADCAST_RANK = 4
 
@@ -305,6 +308,22 @@ def _dequantize(call: Call) -> int:
     return tensor.size
 
 
+def _one_scale(tensor: Tensor) -> Quantization:
+    """The scale of a tensor of int8 that has one for all its values."""
+    quantization = tensor.quantization
+    if tensor.type != INT8 or quantization is None or quantization.blocks or quantization.scales != 1:
+        raise FlatbufferError("integers without a scale, or with several")
+    return quantization
+
+
+def _quantize(call: Call) -> int:
+    call.count(1)
+    tensor = call.input(0, frozenset({FLOAT32}))
+    _one_scale(call.outputs[0])
+    call.gives(tensor.shape, INT8)
+    return 2 * tensor.size
+
+
 def _densify(call: Call) -> int:
     call.count(1)
     tensor = call.inputs[0]
@@ -319,7 +338,7 @@ def _densify(call: Call) -> int:
 def _concatenation(call: Call) -> int:
     if not call.inputs or len(call.outputs) != 1 or call.flag(1):
         raise FlatbufferError("no inputs, or an activation function")
-    first = call.input(0)
+    first = call.input(0, NUMBERS | {INT8})
     rank = len(first.shape)
     axis, length = _axis(call.integer(0), rank), 0
     for number in range(len(call.inputs)):
@@ -468,6 +487,8 @@ def _weights(call: Call, number: int) -> tuple[Tensor, int, int]:
         raise FlatbufferError("a row of weights that ends within a byte")
     if quantization.blocks:
         _check_blocks(call, weights)
+    elif quantization.zero:
+        raise FlatbufferError("weights with a zero point")
     elif quantization.scales != 1 and (quantization.scales != rows or quantization.axis != 0):
         raise FlatbufferError("scales that are not those of the rows")
     return weights, rows, columns
@@ -499,19 +520,24 @@ def _embedding_lookup(call: Call) -> int:
 def _fully_connected(call: Call) -> int:
     if len(call.inputs) not in (2, 3) or len(call.outputs) != 1:
         raise FlatbufferError("another number of inputs or outputs")
-    given = call.input(0, frozenset({FLOAT32}))
+    given = call.input(0, frozenset({FLOAT32, INT8}))
     weights, rows, columns = _weights(call, 1)
     call.activation(0)
     if call.flag(1) or (call.operator.options is not None and call.operator.options.has(5)):
         raise FlatbufferError("weights in an unknown order")
+    whole = given.type == INT8
+    if whole:
+        product = _one_scale(given).scale * _one_scale(weights).scale
+        if weights.sparse or product / _one_scale(call.outputs[0]).scale >= MAX_MULTIPLIER:
+            raise FlatbufferError("integers of another form than its weights")
     if len(call.inputs) == 3 and call.inputs[2] is not None:
-        bias = call.input(2, frozenset({FLOAT32}))
+        bias = call.input(2, frozenset({INT32 if whole else FLOAT32}))
         if bias.shape != (rows,):
             raise FlatbufferError(f"a bias of {list(bias.shape)} for {rows} rows")
     if not given.shape or given.size % columns or (call.flag(2) and given.shape[-1] != columns):
         raise FlatbufferError(f"{list(given.shape)} for rows of {columns}")
     kept = given.shape[:-1] if call.flag(2) else (given.size // columns,)
-    call.gives([*kept, rows], FLOAT32)
+    call.gives([*kept, rows], INT8 if whole else FLOAT32)
     return given.size // columns * rows * columns // 4 + weights.size
 
 
@@ -763,6 +789,7 @@ OPERATORS: dict[int, tuple[int, int, Rule]] = {
     107: (83, 0, _gather_nd),
     108: (84, 0, _unary),  # COS
     111: (0, 0, _unary),  # ELU
+    114: (89, 0, _quantize),
     116: (0, 0, _unary),  # ROUND
     117: (91, 0, _unary),  # HARD_SWISH
     122: (97, 0, _scatter_nd),

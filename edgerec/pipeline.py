@@ -32,6 +32,7 @@ from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.teach import Teach
 from edgerec.stages.train import ModelStage, Train
 from edgerec.stages.train_ranking import PruneRanking, RankingStage, TrainRanking
+from edgerec.stages.wrapped_ranking import ClusterRanking, QuantizeRanking
 
 # The float32 bundle of the model before pruning, kept to show the effect of pruning.
 UNPRUNED = "unpruned-float32"
@@ -85,11 +86,15 @@ def retrieval(workspace: Workspace) -> Stages:
 
 @dataclass(frozen=True)
 class RankingStages:
-    """The stages of a ranking recipe. ``pruned`` is ``trained`` where pruning is off; the last of ``bundles`` ships."""
+    """The stages of a ranking recipe. ``pruned`` is ``trained`` where pruning is off, ``clustered`` is ``pruned`` and
+    ``quantized`` is ``clustered`` likewise; the last of ``bundles`` ships.
+    """
 
     prepared: PrepareRanking
     trained: RankingStage
     pruned: RankingStage
+    clustered: RankingStage
+    quantized: RankingStage
     bundles: list[ConvertRanking]
     measured: MeasureRanking
 
@@ -111,13 +116,15 @@ def ranking(workspace: Workspace) -> RankingStages:
     rows = Retrieve(workspace, prepared) if recipe.model.retrieval else prepared
     trained = TrainRanking(workspace, rows)
     pruned = PruneRanking(workspace, rows, trained) if recipe.prune.enabled else trained
-    exported = ExportedRanker(workspace, rows, pruned)
+    clustered = ClusterRanking(workspace, rows, pruned) if recipe.cluster.clusters else pruned
+    quantized = QuantizeRanking(workspace, rows, clustered) if recipe.quantize.scheme else clustered
+    exported = ExportedRanker(workspace, rows, quantized)
     bundles = [ConvertRanking(exported, scheme, scheme) for scheme in recipe.convert.schemes]
-    if pruned is not trained:
+    if quantized is not trained:
         bundles.insert(0, ConvertRanking(ExportedRanker(workspace, rows, trained), UNPRUNED, "float32"))
-    models = list(dict.fromkeys([trained, pruned]))
+    models = list(dict.fromkeys([trained, pruned, clustered, quantized]))
     measured = MeasureRanking(workspace, rows, models, bundles)
-    return RankingStages(prepared, trained, pruned, bundles, measured)
+    return RankingStages(prepared, trained, pruned, clustered, quantized, bundles, measured)
 
 
 PIPELINES: dict[str, Callable[[Workspace], Stages | RankingStages]] = {"retrieval": retrieval, "ranking": ranking}

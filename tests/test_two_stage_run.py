@@ -39,6 +39,7 @@ def document(purchases: Path, bundle: Path, **sections: dict[str, object]) -> di
             "context": ["month", "recency"],
         },
         "train": {"epochs": 1, "sample": 1000},
+        "cluster": {"clusters": 16, "epochs": 1},
         "convert": {"schemes": ["int8"], "candidates": 100},
         "report": {"histories": 20},
         **sections,

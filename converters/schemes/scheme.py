@@ -33,6 +33,8 @@ class Scheme:
             types stay. Either way, what no runtime reads is taken out.
         widen: whether the integers are widened to float32 when the file is loaded, instead of computed with.
         stored_bits: of a weight of the item table, without ``storage``.
+        calibrated: whether dense layers are computed with integers whose ranges were measured (see
+            ``converters.calibration``).
         steps: what is done to the flatbuffer after that, in order.
         runtimes: those that can run it; verification decides whether a file claims them.
         least, most: limits of agreement with the Keras model, by figure of the contract. A file beyond them is broken,
@@ -49,6 +51,7 @@ class Scheme:
     storage: Storage | None = None
     stored_bits: int = 32
     widen: bool = False
+    calibrated: bool = False
     steps: tuple[Step, ...] = ()
     runtimes: tuple[str, ...] = field(default_factory=lambda: tuple(BACKENDS))
     refusal: Callable[[Servable], str | None] = accept
@@ -78,7 +81,9 @@ class Scheme:
         """
         import tensorflow as tf
 
+        from converters.calibration import read_calibration
         from converters.flatbuffer.densify import densify
+        from converters.flatbuffer.full_integer import full_integer
         from converters.flatbuffer.quantize import quantize
         from converters.flatbuffer.strip import strip
 
@@ -88,6 +93,8 @@ class Scheme:
         content: bytes = converter.convert()
         if self.storage:
             content = quantize(content, Weights.read(saved_model), self.storage, self.widen)
+        if self.calibrated:
+            content = full_integer(content, read_calibration(saved_model))
         content = strip(densify(content))
         for step in self.steps:
             content = step(content)

@@ -32,12 +32,9 @@ def prune(run: "Run", as_json: bool) -> None:
 @recipe_options
 def quantize(run: "Run", as_json: bool) -> None:
     """Fine-tune the pruned model for the scheme of RECIPE's [quantize], into OUT/quantized."""
-    from edgerec.pipeline import RankingStages
-
-    if isinstance(run.stages, RankingStages):
-        raise RecipeError("quantize: ranking models have no such fine-tuning; see the schemes of edgerec convert")
-    if run.stages.prepared.recipe.quantize.scheme is None:
-        raise RecipeError('quantize.scheme: the recipe names none, such as scheme = "int4" under [quantize]')
+    if run.recipe.quantize.scheme is None:
+        example = "int8-full" if run.recipe.kind == "ranking" else "int4"
+        raise RecipeError(f'quantize.scheme: the recipe names none, such as scheme = "{example}" under [quantize]')
     _show_model(run.stages.quantized, as_json)
 
 

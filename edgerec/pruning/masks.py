@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
+from edgerec.errors import RecipeError
 from edgerec.pruning.methods.method import Pruning
 from edgerec.pruning.sparsity import is_target
 from edgerec.rankers import RankingModel
@@ -48,12 +49,21 @@ class Masks(Hook):
             frequency=max(1, last_step // 50),
         )
 
+        wrapped: list[str] = []
+        block = pattern.get("block_size", (1, 1))
+
         def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
-            if is_target(layer, target):
+            if is_target(layer, target) and _has_room(layer, block):
+                wrapped.append(layer.name)
                 return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule, **pattern)
             return layer
 
         self.network = keras.models.clone_model(recommender.network, clone_function=wrap)
+        if not wrapped:
+            raise RecipeError(
+                f"prune: no layer has room for two blocks of {block[0]} x {block[1]} weights along each of its axes; "
+                "choose smaller blocks or wider layers"
+            )
         self._callback = tfmot.sparsity.keras.UpdatePruningStep()
         self._callback.set_model(self.network)
         self._callback.on_train_begin()  # the wrappers count the steps from here on; a checkpoint keeps the count
@@ -65,6 +75,16 @@ class Masks(Hook):
     def counts(self, epoch: int) -> bool:
         """Only epochs at the final sparsity may be kept."""
         return epoch >= self._ramp_epochs
+
+
+def _has_room(layer: keras.layers.Layer, block: tuple[int, int]) -> bool:
+    """Whether a dense layer has two blocks at least along each axis; tensorflow-model-optimization fails otherwise.
+    Blocks of single units also have to end with the inputs, or int8-sparse could not leave them out.
+    """
+    if block == (1, 1) or not isinstance(layer, keras.layers.Dense):
+        return True
+    inputs, units = layer.kernel.shape
+    return inputs > block[0] and units > block[1] and (block[1] > 1 or inputs % block[0] == 0)
 
 
 def masked(

@@ -100,9 +100,9 @@ class RankingModel:
         found = (network or self.network)(list(inputs), training=training)
         return tf.squeeze(found, 1) + self.centre
 
-    def scores(self, *inputs: tf.Tensor) -> tf.Tensor:
-        """Scores [C]: ratings within the limits, or probabilities."""
-        raw = self.raw(*inputs)
+    def scores(self, *inputs: tf.Tensor, network: keras.Model | None = None) -> tf.Tensor:
+        """Scores [C]: ratings within the limits, or probabilities; ``network`` as in :meth:`raw`."""
+        raw = self.raw(*inputs, network=network)
         if self.architecture.label == "rating":
             return tf.clip_by_value(raw, *self.limits)
         return tf.sigmoid(raw)

@@ -14,6 +14,7 @@ from device_runner.contract import Outputs, Ranking
 from edgerec.rankers.inputs import ITEM, InputFeature
 from edgerec.rankers.layers import Lookup
 from edgerec.rankers.ranker import RankingModel
+from edgerec.rankers.tiles import TiledDense, without_zero_tiles
 
 
 class ServedRanker:
@@ -24,9 +25,10 @@ class ServedRanker:
     def __init__(self, model: RankingModel, candidates: int) -> None:
         self.model = model
         self.contract = Ranking(candidates, model.architecture.inputs.dtypes())
+        self._network = without_zero_tiles(model.network)
         self.module = tf.Module()
         # The weights alone: with the layers, Keras would trace each of them for training as well.
-        self.module.weights = model.network.weights
+        self.module.weights = self._network.weights
         self.signatures: dict[str, Any] = {"score": tf.function(self._score, self._specs())}
 
     @property
@@ -37,19 +39,21 @@ class ServedRanker:
 
     @property
     def kernels(self) -> dict[str, np.ndarray]:
-        """The item table, and the kernels of all dense layers, by layer name."""
+        """The item table, and the kernels of all dense layers, by layer name; of layers in tiles each piece."""
         table = self._item_table()
         found = {} if table is None else {ITEM_TABLE: table}
-        for layer in self.model.network.layers:
+        for layer in self._network.layers:
             if isinstance(layer, keras.layers.Dense):
                 found[layer.name] = layer.kernel.numpy()
+            elif isinstance(layer, TiledDense):
+                found |= {f"{layer.name}_{n}": piece[1].numpy() for n, piece in enumerate(layer.pieces)}
         return found
 
     def reference(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         """The Keras model's ``scores`` float32 [n, C] for cases, each input by name [n, …]."""
-        score, count = self.signatures["score"], len(next(iter(inputs.values())))
+        score, count = tf.function(self.model.scores, self._specs()), len(next(iter(inputs.values())))
         lines = [score(*(tf.constant(inputs[name][n]) for name in self.contract.inputs)) for n in range(count)]
-        return {"scores": np.stack([line["scores"].numpy() for line in lines])}
+        return {"scores": np.stack([line.numpy() for line in lines])}
 
     def shape_of(self, feature: InputFeature) -> tuple[int, ...]:
         """The shape of a feature's input."""
@@ -62,7 +66,7 @@ class ServedRanker:
         return [tf.TensorSpec(shapes[name], dtype, name=name) for name, dtype in self.contract.inputs.items()]
 
     def _score(self, *inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"scores": self.model.scores(*inputs)}
+        return {"scores": self.model.scores(*inputs, network=self._network)}
 
     def _item_table(self) -> np.ndarray | None:
         layers = [layer for layer in self.model.network.layers if layer.name == "item_table"]

@@ -2,6 +2,7 @@
 tagged by it.
 """
 
+from edgerec.recipe.compress import Cluster, RankingQuantize
 from edgerec.recipe.data import Columns, Data, FeatureTable, mask_url
 from edgerec.recipe.distill import Distill
 from edgerec.recipe.load import check_recipe, dump_recipe, load_recipe, read_document
@@ -17,6 +18,7 @@ from edgerec.recipe.task import Task
 from edgerec.recipe.train import Train
 
 __all__ = [
+    "Cluster",
     "Columns",
     "Data",
     "Distill",
@@ -25,6 +27,7 @@ __all__ = [
     "Prune",
     "Quantize",
     "Ranker",
+    "RankingQuantize",
     "RankingRecipe",
     "RankingTrain",
     "Recipe",

@@ -27,11 +27,23 @@ class MagnitudePrune(PruneSection):
 
 
 class BlockPrune(PruneSection):
-    """Zeros in whole blocks of the kernels, by magnitude, while fine-tuning; int8-sparse does not store them."""
+    """Zeros in whole blocks of the kernels, by magnitude, while fine-tuning; int8-sparse does not store them. Kernels
+    whose inputs are not a multiple of a block, and of at least two, are left alone.
+    """
 
     method: Literal["block"]
     sparsity: float = Field(0.5, ge=0, lt=1, description="final share of zeros in the pruned kernels")
     block: Literal[4, 16] = Field(16, description="inputs of a unit that are zero together; int8-sparse needs 16")
+
+
+class TilePrune(PruneSection):
+    """Zeros in whole squares of a ranking model's kernels, by magnitude, while fine-tuning. Its files, of every scheme,
+    have and compute only the squares that are left.
+    """
+
+    method: Literal["tile"]
+    sparsity: float = Field(0.8, ge=0, lt=1, description="final share of zeros in the kernels that have room for tiles")
+    side: Literal[32, 64, 128] = Field(64, description="inputs and units of a tile")
 
 
 class TwoOfFourPrune(PruneSection):
@@ -60,7 +72,7 @@ class StructuredPrune(PruneSection):
 
 
 Prune = Annotated[
-    MagnitudePrune | BlockPrune | TwoOfFourPrune | StructuredPrune,
+    MagnitudePrune | BlockPrune | TilePrune | TwoOfFourPrune | StructuredPrune,
     Field(discriminator="method"),
     default_tag("method", "magnitude"),
 ]

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from edgerec.recipe.compress import Cluster, RankingQuantize
 from edgerec.recipe.data import Data
 from edgerec.recipe.prune import MagnitudePrune, Prune
 from edgerec.recipe.ranker import MlpRanker, Ranker
@@ -26,6 +27,8 @@ class RankingRecipe(Section):
     model: Ranker = MlpRanker()
     train: RankingTrain = RankingTrain()
     prune: Prune = Field(MagnitudePrune(enabled=False), description="no pruning without this section")
+    cluster: Cluster = Cluster()
+    quantize: RankingQuantize = RankingQuantize()
     convert: RankingConvert = RankingConvert()
     gate: RankingGate = RankingGate()
     report: Report = Report()
@@ -71,6 +74,8 @@ class RankingRecipe(Section):
 
     @model_validator(mode="after")
     def _units_are_there_to_prune(self) -> "RankingRecipe":
+        if self.prune.method == "magnitude" and self.prune.target != "network":
+            raise ValueError("prune.target: of a ranking model only the kernels of the network are pruned")
         if self.prune.method == "structured":
             if strange := sorted(set(self.prune.shares) - {"hidden"}):
                 raise ValueError(
@@ -79,4 +84,12 @@ class RankingRecipe(Section):
                 )
             if not self.model.hidden:
                 raise ValueError("prune.shares.hidden needs model.hidden, which is empty")
+        return self
+
+    @model_validator(mode="after")
+    def _layers_are_there_to_compress(self) -> "RankingRecipe":
+        cross = self.model.ranker == "dcn"
+        for key, asked in (("cluster.clusters", self.cluster.clusters), ("quantize.scheme", self.quantize.scheme)):
+            if asked is not None and not self.model.hidden and not cross:
+                raise ValueError(f"{key} needs model.hidden, which is empty")
         return self

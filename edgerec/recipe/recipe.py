@@ -47,6 +47,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _files_leave_out_what_is_pruned(self) -> "Recipe":
+        if self.prune.method == "tile":
+            raise ValueError('prune.method = "tile" needs kind = "ranking": only its files leave out tiles of zeros')
+        return self
+
+    @model_validator(mode="after")
     def _units_are_there_to_prune(self) -> "Recipe":
         kinds = self.prune.shares if self.prune.method == "structured" else {}
         if "hidden" in kinds:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from converters.build import build
 from converters.schemes import SCHEMES
 from converters.servable import Servable, save_model
@@ -40,11 +42,16 @@ class Exported(ABC):
     def bits(self) -> Mapping[str, int]:
         """Bits by layer name (``convert.bits``)."""
 
+    @property
+    def calibration(self) -> Mapping[str, np.ndarray]:
+        """Inputs by name that the ranges of activations are measured on; none for retrieval."""
+        return {}
+
     def flatbuffer(self, scheme: str, scratch: Path) -> bytes | str:
         """See :func:`converters.build.build`; all schemes that are out of date are converted in one process."""
         if scheme not in self._flatbuffers:
             others = [stage.scheme for stage in self.stages if not stage.is_current()]
             wanted = dict.fromkeys([scheme, *(name for name in others if not SCHEMES[name].check(self.servable))])
-            save_model(self.servable, scratch / "saved_model", self.bits)
+            save_model(self.servable, scratch / "saved_model", self.bits, self.calibration)
             self._flatbuffers |= build(scratch / "saved_model", list(wanted), scratch)
         return self._flatbuffers[scheme]

@@ -6,7 +6,7 @@ from math import ceil
 import tensorflow as tf
 import tf_keras as keras
 
-from edgerec.recipe import Prune, Quantize, RankingTrain, Train
+from edgerec.recipe import Cluster, Prune, Quantize, RankingQuantize, RankingTrain, Train
 
 # Steps in which the learning rate rises to its peak.
 WARM_UP = 200
@@ -43,7 +43,9 @@ class Schedule:
         return cls(epochs, patience, train.learning_rate, train.steady, train.seed, train.max_minutes)
 
     @classmethod
-    def of_fine_tuning(cls, train: Train | RankingTrain, tuning: Prune | Quantize) -> "Schedule":
+    def of_fine_tuning(
+        cls, train: Train | RankingTrain, tuning: Prune | Quantize | Cluster | RankingQuantize
+    ) -> "Schedule":
         """All epochs of ``tuning``, without a limit of time; the rest as in training."""
         return cls(tuning.epochs, tuning.epochs, tuning.learning_rate, train.steady, train.seed)
 

@@ -62,7 +62,7 @@ def make(folder: Path) -> None:
     from device_runner.contract import Retrieval
 
     grocery = Bundle.read(GROCERY).contract_of(Retrieval)
-    dense = [name for name in SCHEMES if name != "int8-sparse"]
+    dense = [name for name in SCHEMES if name not in ("int8-sparse", "int8-full")]
     write(folder, "grocery-shaped", grocery, dense, GROCERY_SHAPE)
     write(folder, "grocery-shaped", grocery, ["int8-sparse"], GROCERY_SHAPE, pruned=True)
     for name, keys in ENCODERS.items():
