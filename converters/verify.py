@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.flatbuffer.dot_products import FEATURE as DOT_PRODUCTS
+from converters.flatbuffer.dot_products import may_crash
 from converters.schemes import SCHEMES
 from converters.servable import Cases
 from device_runner.backends import installed_backends
@@ -29,12 +31,14 @@ class Verification:
         reason: why verification failed, in words; ``""`` if the file passed and may claim the runtime.
         agreement: the contract's figures against the Keras model; empty where the runtime failed.
         outputs: what it gave, as the contract's ``agreement`` compares it.
+        not_on: features of processors, as /proc/cpuinfo calls them, on which the runtime may crash on this file.
     """
 
     version: str
     reason: str
     agreement: dict[str, float] = field(default_factory=dict)
     outputs: Outputs = field(default_factory=dict)
+    not_on: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -43,11 +47,15 @@ class Verification:
 
     def facts(self, inputs: int) -> dict[str, Any]:
         """The runtime's entry in the manifest."""
-        return {"version": self.version, **_rounded(self.agreement), "histories": inputs}
+        return {"version": self.version, **_rounded(self.agreement), "histories": inputs, **self._limits()}
 
     def to_json(self) -> dict[str, Any]:
         """Ready for a report."""
-        return {"version": self.version, "passed": self.passed, **_rounded(self.agreement), "reason": self.reason}
+        found = {"version": self.version, "passed": self.passed, **_rounded(self.agreement), "reason": self.reason}
+        return {**found, **self._limits()}
+
+    def _limits(self) -> dict[str, Any]:
+        return {"not_on": list(self.not_on)} if self.not_on else {}
 
 
 def verify(bundle: Path, scheme: str, inputs: Cases, expected: Outputs, scratch: Path) -> dict[str, Verification]:
@@ -89,7 +97,8 @@ def _verify_on(
         first = {name: expected[name][: len(values)] for name, values in by_state.items()}
         if shortfall := SCHEMES[scheme].shortfall(contract.agreement(first, by_state)):
             reason = f"by way of the state, {shortfall}"
-    return Verification(version, reason, agreement, outputs)
+    crashes = backend == "tflite-runtime" and may_crash(Bundle.read(bundle).model)
+    return Verification(version, reason, agreement, outputs, (DOT_PRODUCTS,) if crashes else ())
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float | None]:

@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -119,7 +119,7 @@ def installed_backends() -> dict[str, str]:
 
 def choose_backend(backend: str, verified: dict[str, Any]) -> str:
     """The runtime to use: ``backend`` itself, or for ``"auto"`` the first installed one that the bundle was
-    verified on.
+    verified on, and that is not known to crash on it on this processor.
 
     Raises:
         BackendError: it is unknown or not installed, or ``"auto"`` finds no runtime that the file was verified on.
@@ -133,13 +133,34 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
         return backend
     if not installed:
         raise BackendError("no TFLite runtime is installed; pip install ai-edge-litert (or tflite-runtime)")
-    for name in installed:
-        if name in verified:
-            return name
+    here = [name for name in installed if name in verified and not crashes_here(verified[name])]
+    if here:
+        return here[0]
+    if may := [name for name in installed if name in verified]:
+        raise BackendError(
+            f"{may[0]} may crash on this file, as this processor has {', '.join(crashes_here(verified[may[0]]))}; "
+            f"use another runtime of {', '.join(verified)}, or try it by its name with backend=…"
+        )
     raise BackendError(
         f"this file is verified on {', '.join(verified) or 'no runtime'}, installed: {', '.join(installed)}; "
         "to try one anyway, name it with backend=…"
     )
+
+
+def crashes_here(claim: Any, features: Collection[str] | None = None) -> list[str]:
+    """The processor's features for which a bundle's entry of a runtime says that it may crash there.
+
+    Args:
+        features: of the processor; default: this one's.
+    """
+    named = claim.get("not_on") if isinstance(claim, Mapping) else None
+    if not isinstance(named, list):
+        return []
+    if features is None:
+        from device_runner.bench.device import cpu_features  # only for such files: bench needs this module
+
+        features = cpu_features()
+    return [feature for feature in named if feature in features]
 
 
 def load_signatures(bundle: Bundle, backend: str, threads: int, names: Sequence[str]) -> dict[str, Signature]:

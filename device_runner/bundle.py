@@ -39,7 +39,7 @@ from device_runner.archive import ArchiveError, NoArchiveError, read_members
 from device_runner.attributes import Attribute, attributes_from_json
 from device_runner.compact import COMPACT_FROM, IndexedLines, IndexedTexts, Lines, Numbers
 from device_runner.contract import Ranking, Retrieval, contract_from_json
-from device_runner.errors import BundleError
+from device_runner.errors import BundleError, shown
 from device_runner.flatbuffer import FlatbufferError
 from device_runner.flatbuffer_check import check_flatbuffer
 from device_runner.lines import unescape_line
@@ -151,7 +151,10 @@ class Bundle:
 
         Raises:
             BundleError: the file is absent, not a bundle, truncated, altered, or of a newer format.
+            TypeError: ``source`` is neither a path nor bytes.
         """
+        if not isinstance(source, str | bytes | os.PathLike):
+            raise TypeError(f"source is {shown(source)}; give the path of a bundle, or its content as bytes")
         if isinstance(source, bytes):
             return cls._read(BytesIO(source), len(source), IN_MEMORY)
         path = Path(source)

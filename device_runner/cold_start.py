@@ -1,9 +1,10 @@
-"""Time the import of the runtime, the load of a bundle and the first recommendation, in the fresh process that
-``bench`` starts for it.
+"""Time the import of the runtime, the load of a bundle and the first answer, in the fresh process that ``bench`` starts
+for it.
 
-``python -m device_runner.cold_start MODEL BACKEND THREADS STARTED < history.json`` prints the first recommended item,
+``python -m device_runner.cold_start MODEL BACKEND THREADS STARTED < request.json`` prints the first recommended item,
 then one JSON object: ``process``, ``import``, ``load`` and ``first`` in ms and ``peak_rss_mb``. STARTED is the
-``time.time()`` at which the process was started.
+``time.time()`` at which the process was started. The request is a history, or for a ranking model an object with the
+arguments of ``Ranker.score``, of which the first score is printed.
 """
 
 import importlib
@@ -11,24 +12,27 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from device_runner.backends import BACKENDS
-from device_runner.recommender import Recommender
 
 CLOCK = time.perf_counter
 
 
 def main() -> None:
     path, backend, threads, started = sys.argv[1:]
-    history = json.load(sys.stdin)
+    request = json.load(sys.stdin)
+    ranking = isinstance(request, dict)
+    module, name = ("ranker", "Ranker") if ranking else ("recommender", "Recommender")
+    kind: Any = getattr(importlib.import_module(f"device_runner.{module}"), name)
     start = CLOCK()
     importlib.import_module(BACKENDS[backend][0])
     imported = CLOCK()
-    recommender = Recommender.load(path, backend, int(threads))
+    model = kind.load(path, backend, int(threads))
     loaded = CLOCK()
-    found = recommender.recommend(history)
+    found = model.score(**request) if ranking else model.recommend(request)
     done = CLOCK()
-    print(json.dumps([entry.item for entry in found[:1]]), flush=True)
+    print(getattr(found[0], "item", found[0]) if found else "nothing", flush=True)
     # The clock of the day: the only one whose readings mean the same in two processes.
     process = time.time() - float(started)
     times = {"process": process, "import": imported - start, "load": loaded - imported, "first": done - loaded}

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from device_runner.backends import BACKENDS, installed_backends
+from device_runner.backends import BACKENDS, crashes_here, installed_backends
 from device_runner.bench.device import ROOT, cpu_features, cpuinfo, memory_mb, throttled
 from device_runner.bundle import Bundle
 from device_runner.child_process import run_module
@@ -260,15 +260,20 @@ def _bundle(model: Path, machine: Machine) -> Iterator[Finding]:
         return
     claimed = list(bundle.runtimes)
     yield Finding("bundle", "ok", f"{bundle.name} ({bundle.scheme}), verified on {', '.join(claimed) or 'no runtime'}")
-    runnable = [name for name in machine.runtimes if name in claimed]
+    features = cpu_features(machine.root)
+    crashing = {name: limits for name in claimed if (limits := crashes_here(bundle.runtimes[name], features))}
+    runnable = [name for name in machine.runtimes if name in claimed and name not in crashing]
+    for name in crashing.keys() & machine.runtimes.keys():
+        said = f"{name} may crash on this file, as the processor has {', '.join(crashing[name])}"
+        yield Finding("inference", "warning", said, "use another runtime, as backend auto does, or the scheme float32")
     if not runnable:
-        wanted = [name for name in claimed if name in machine.possible]
+        wanted = [name for name in claimed if name in machine.possible and name not in crashing]
         remedy = (
             f"pip install {BACKENDS[wanted[0]][1]}" + (" 'numpy<2'" if wanted[0] == "tflite-runtime" else "")
             if wanted
             else "convert the model with a scheme that runs on what this device can have, such as float32 or int8"
         )
-        yield Finding("inference", "problem", "no installed runtime is one that the file was verified on", remedy)
+        yield Finding("inference", "problem", "no installed runtime is one that runs the file here", remedy)
     for name in runnable:
         yield _inference(model, bundle, name)
 

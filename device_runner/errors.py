@@ -1,7 +1,13 @@
 """The root of the project's errors; commands turn each into one line and its exit code (1 unless it has another)."""
 
+import reprlib
+
 # Characters of a message that may repeat what a file says; the longest of our own have about 300.
 LONGEST = 600
+# Of a value that a message repeats.
+SHOWN = 60
+_SHORTENED = reprlib.Repr()
+_SHORTENED.maxstring = _SHORTENED.maxother = 2 * SHOWN
 
 
 class EdgeRecError(Exception):
@@ -44,6 +50,19 @@ def plain_reason(error: Exception | str) -> str:
     if "No space left on device" in text or "no space left" in text.lower():
         return "no space is left on the disk"
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+
+
+def shown(value: object) -> str:
+    """A value of a caller for a message: in one line, and not all of a long one."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
+        return "a very large number"
+    if isinstance(value, str | bytes):
+        value = value[:SHOWN]
+    try:
+        text = one_line(_SHORTENED.repr(value))
+    except Exception:  # a type whose repr() fails
+        text = f"a value of the type {type(value).__name__}"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def one_line(text: str) -> str:

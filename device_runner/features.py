@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from device_runner.contract import Ranking
+from device_runner.errors import shown
 
 # Inputs that are no features of the user, the moment or an item, and how features.json describes them: whose they are
 # and of which types. Scores of the retrieval model are passed with the candidates, so their name is reserved there.
@@ -85,7 +86,7 @@ class Feature:
         if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
             return np.zeros(self.size, np.int32)
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-            raise TypeError(f"{self._said(whose)} is {value!r}; give a list of categories")
+            raise TypeError(f"{self._said(whose)} is {shown(value)}; give a list of categories")
         found = dict.fromkeys(code for one in value if (code := self._category(one, whose)))
         padded = np.zeros(self.size, np.int32)
         padded[: min(len(found), self.size)] = list(found)[: self.size]
@@ -95,20 +96,20 @@ class Feature:
         """What may be passed, in words."""
         if self.type == "number":
             return "a number"
-        shown = ", ".join(self.values[:5]) + (", …" if len(self.values) > 5 else "")
-        return f"one of {shown}" if self.type == "category" else f"any of {shown}, up to {self.size}"
+        some = ", ".join(self.values[:5]) + (", …" if len(self.values) > 5 else "")
+        return f"one of {some}" if self.type == "category" else f"any of {some}, up to {self.size}"
 
     def _number(self, value: object, whose: str) -> float:
         if value is None:
             return math.nan
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-            raise TypeError(f"{self._said(whose)} is {value!r}, not a number")
+            raise TypeError(f"{self._said(whose)} is {shown(value)}, not a number")
         try:
             number = float(value)
         except OverflowError:
             number = math.inf
         if abs(number) > LARGEST:
-            raise ValueError(f"{self._said(whose)} is {value!r}: no finite number; leave it out if it is unknown")
+            raise ValueError(f"{self._said(whose)} is {shown(value)}: no finite number; leave it out if it is unknown")
         return number
 
     def _category(self, value: object, whose: str) -> int:
@@ -118,7 +119,7 @@ class Feature:
             return self._codes.get(value.strip(), 0)
         if isinstance(value, int | np.integer) and not isinstance(value, bool):
             return self._codes.get(str(value), 0)
-        raise TypeError(f"{self._said(whose)} is {value!r}; a category is a text")
+        raise TypeError(f"{self._said(whose)} is {shown(value)}; a category is a text")
 
     def _said(self, whose: str) -> str:
         return f"the {self.of} feature {self.name!r}{whose}"

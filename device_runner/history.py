@@ -3,18 +3,21 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from device_runner.errors import HistoryError
+from device_runner.errors import HistoryError, one_line
 
 if TYPE_CHECKING:
     from device_runner.history_store import Event
 
 ITEM_COLUMNS = ("item_id", "item")
+# Names of the column or key with the value of an event, such as its rating.
+VALUE_COLUMNS = ("value", "rating")
 # Headers of item columns elsewhere. As the first line of a file with one column, they are not an item id.
 FOREIGN_COLUMNS = frozenset(
     {"id", "itemid", "product_id", "product", "movie_id", "movieid", "article_id", "sku", "asin"}
@@ -90,7 +93,58 @@ def read_events(path: str | Path, item_column: str | None = None) -> "list[Event
 
     path = Path(path)
     text = read_text(path)
-    items = _items(text, item_names(item_column), path)
+    events = []
+    for item, place, columns in _with_columns(text, item_names(item_column), path):
+        try:
+            events.append(Event(item, seconds(columns.get("time")), str(columns.get("type") or "")))
+        except (TypeError, ValueError) as error:
+            raise HistoryError(f"{path}: {place}: {error}") from None
+    return events
+
+
+def read_valued_history(
+    path: str | Path, item_column: str | None = None
+) -> tuple[list[str], list[float | None] | None]:
+    """Raw item ids, oldest first, and the value of each event, from a file as :func:`read_history` reads it with a
+    column (or key of the objects) ``value`` or ``rating``; an event may have none. ``None`` where no event has one.
+
+    Raises:
+        HistoryError: see :func:`read_history`; or a value is not a finite number.
+    """
+    path = Path(path)
+    items, values = [], []
+    for item, place, columns in _with_columns(read_text(path), item_names(item_column), path):
+        value = next((columns[name] for name in VALUE_COLUMNS if name in columns), None)
+        items.append(item)
+        try:
+            values.append(_value(value))
+        except ValueError as error:
+            raise HistoryError(f"{path}: {place}: {error}") from None
+    return items, values if any(value is not None for value in values) else None
+
+
+def _value(value: object) -> float | None:
+    """A number, of a number or a text; ``None`` for nothing, and for NaN.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.inf
+    if math.isinf(number):
+        raise ValueError(f"the value {one_line(str(value))!r} is not a number")
+    return None if math.isnan(number) else number
+
+
+def _with_columns(text: str, names: Sequence[str], path: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Each event: its item, where it stands in the file, and all its columns or keys by name, lower case in CSV."""
+    items = _items(text, names, path)
     if path.suffix.lower() == ".json":
         document = read_json(text, path)
         entries = document["history"] if isinstance(document, dict) else document
@@ -99,13 +153,8 @@ def read_events(path: str | Path, item_column: str | None = None) -> "list[Event
         records = csv_records(text, path)
         header = [name.strip().lower() for name in records[0][1]] if records else []
         more = [(f"line {line}", dict(zip(header, record, strict=False))) for line, record in records[-len(items) :]]
-    events = []
     for item, (place, columns) in zip(items, more if items else [], strict=True):
-        try:
-            events.append(Event(item, seconds(columns.get("time")), str(columns.get("type") or "")))
-        except (TypeError, ValueError) as error:
-            raise HistoryError(f"{path}: {place}: {error}") from None
-    return events
+        yield item, place, columns
 
 
 def seconds(value: object) -> float | None:

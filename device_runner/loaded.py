@@ -11,7 +11,10 @@ import numpy as np
 
 from device_runner.backends import Signature, choose_backend, load_signatures
 from device_runner.bundle import Bundle, KindOfContract
-from device_runner.errors import BundleError, plain_reason
+from device_runner.errors import BundleError, plain_reason, shown
+
+# Far more than any processor gains from.
+MAX_THREADS = 1024
 
 
 class LoadedBundle(Generic[KindOfContract]):
@@ -55,7 +58,12 @@ class LoadedBundle(Generic[KindOfContract]):
         Raises:
             BundleError: the file is not a bundle of this kind, or is damaged.
             BackendError: no runtime is installed, or the runtime refuses the file.
+            TypeError, ValueError: ``threads`` is not a whole number from 1 on.
         """
+        if not isinstance(threads, int) or isinstance(threads, bool):
+            raise TypeError(f"threads is {shown(threads)}, not a whole number")
+        if not 1 <= threads <= MAX_THREADS:
+            raise ValueError(f"threads is {shown(threads)}; it may be from 1 to {MAX_THREADS}")
         bundle = Bundle.read(source)
         contract = bundle.contract_of(kind)
         return cls(bundle, contract, choose_backend(backend, bundle.runtimes), threads)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from device_runner.contract import Ranking
-from device_runner.errors import BundleError
+from device_runner.errors import BundleError, shown
 from device_runner.features import (
     HISTORY,
     HISTORY_VALUES,
@@ -81,14 +81,23 @@ class Ranker(ServedModel[Ranking]):
         ranker._check()
         return ranker
 
+    @property
+    def reads_items(self) -> bool:
+        """Whether the model has a catalogue."""
+        return len(self.bundle.items) > 1
+
+    def known(self, items: Iterable[str]) -> int:
+        """How many of these item ids are in the catalogue."""
+        return len(self._vocabulary.rows(items, "items"))
+
     def score(
         self,
         user: Mapping[str, object],
-        candidates: Sequence[Candidate],
+        candidates: Iterable[Candidate],
         context: Mapping[str, object] = NOTHING,
-        history: Sequence[str] = (),
-        history_values: Sequence[float | None] | None = None,
-        retrieval_scores: Sequence[float | None] | None = None,
+        history: Iterable[str] = (),
+        history_values: Iterable[float | None] | None = None,
+        retrieval_scores: Iterable[float | None] | None = None,
     ) -> list[float]:
         """The score of each candidate, in their order; higher is better.
 
@@ -109,6 +118,7 @@ class Ranker(ServedModel[Ranking]):
             ValueError: a number is infinite, a name is of no feature, or lists that belong together differ in length.
             RuntimeError: the ranker was closed.
         """
+        candidates = _candidates(candidates)
         scores: list[float] = []
         for inputs in self.arrays(user, candidates, context, history, history_values, retrieval_scores):
             scores += self.invoke(inputs).tolist()
@@ -117,15 +127,16 @@ class Ranker(ServedModel[Ranking]):
     def arrays(
         self,
         user: Mapping[str, object],
-        candidates: Sequence[Candidate],
+        candidates: Iterable[Candidate],
         context: Mapping[str, object] = NOTHING,
-        history: Sequence[str] = (),
-        history_values: Sequence[float | None] | None = None,
-        retrieval_scores: Sequence[float | None] | None = None,
+        history: Iterable[str] = (),
+        history_values: Iterable[float | None] | None = None,
+        retrieval_scores: Iterable[float | None] | None = None,
     ) -> list[dict[str, np.ndarray]]:
         """The inputs of the signature ``score`` by name, for as many calls as the candidates need; the last one is
         padded with missing items. Arguments and errors are those of :meth:`score`.
         """
+        candidates = _candidates(candidates)
         shared = {
             **self._values("user", user),
             **self._values("context", context),
@@ -153,8 +164,7 @@ class Ranker(ServedModel[Ranking]):
     def _values(self, of: str, given: Mapping[str, object]) -> dict[str, np.ndarray]:
         """Inputs for the features of the user or the context."""
         known = self._of[of]
-        if not isinstance(given, Mapping):
-            raise TypeError(f"{of} is {given!r}; give values by name, as in {{'age': 31}}")
+        check_mapping(of, given)
         _check_names(given, known, of)
         inputs = {}
         for name, feature in known.items():
@@ -162,8 +172,9 @@ class Ranker(ServedModel[Ranking]):
             inputs[feature.input] = value.reshape(feature.shape(1))
         return inputs
 
-    def _history(self, history: Sequence[str], values: Sequence[float | None] | None) -> dict[str, np.ndarray]:
+    def _history(self, history: Iterable[str], given: Iterable[float | None] | None) -> dict[str, np.ndarray]:
         rows = np.array(self._vocabulary.rows_or_none(history, "history"), np.int32)
+        values = _numbers("history_values", given)
         if values is not None and len(values) != len(rows):
             raise ValueError(f"history_values has {len(values)} values for {len(rows)} events")
         if HISTORY not in self._by_input:
@@ -180,12 +191,9 @@ class Ranker(ServedModel[Ranking]):
                 inputs[HISTORY_VALUES][0, -places:] = own[known][-places:]
         return inputs
 
-    def _lines(
-        self, candidates: Sequence[Candidate], retrieval_scores: Sequence[float | None] | None
-    ) -> dict[str, np.ndarray]:
+    def _lines(self, candidates: list[Candidate], given: Iterable[float | None] | None) -> dict[str, np.ndarray]:
         """Inputs with a line for each candidate."""
-        if isinstance(candidates, str | bytes | Mapping):
-            raise TypeError(f"candidates is {candidates!r}; pass a list of item ids, or of objects with an item id")
+        retrieval_scores = _numbers("retrieval_scores", given)
         objects = [(line, one) for line, one in enumerate(candidates) if isinstance(one, Mapping)]
         ids: list[Any] = list(candidates)
         for line, values in objects:
@@ -230,8 +238,27 @@ class Ranker(ServedModel[Ranking]):
             raise BundleError(f"{path}: the model fails on its last item and categories ({error})") from None
 
 
+def check_mapping(of: str, given: object) -> None:
+    """Raises TypeError if values of features are not given by name."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{of} is {shown(given)}; give values by name, as in {{'age': 31}}")
+
+
+def _candidates(given: Iterable[Candidate]) -> list[Candidate]:
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise TypeError(f"candidates is {shown(given)}; pass a list of item ids, or of objects with an item id")
+    return given if isinstance(given, list) else list(given)
+
+
+def _numbers(name: str, given: Iterable[float | None] | None) -> list[float | None] | None:
+    if given is None or isinstance(given, list):
+        return given
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} is {shown(given)}; pass a list of numbers, with None where there is none")
+    return list(given)
+
+
 def _check_names(given: Iterable[str], known: Iterable[str], of: str) -> None:
     names = list(known)
     if strange := [name for name in given if name not in names]:
-        shown = ", ".join(map(repr, strange))
-        raise ValueError(f"the model has no {of} feature {shown}; it has: {', '.join(names) or 'none'}")
+        raise ValueError(f"the model has no {of} feature {shown(strange[0])}; it has: {', '.join(names) or 'none'}")

@@ -1,6 +1,6 @@
 """Recommendations from a bundle and a history of raw item ids."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -17,7 +17,7 @@ from device_runner.selection import NO_ROWS, Selection, caps_of
 from device_runner.state import State
 from device_runner.typical import typical_scores
 from device_runner.user_features import rows_of, user_rows
-from device_runner.vocabulary import Vocabulary
+from device_runner.vocabulary import Vocabulary, listed
 
 # Excluded rows int32 [n] and the name of an output that is not wanted, or "" -> the outputs of a signature.
 Run = Callable[[np.ndarray, str], dict[str, np.ndarray]]
@@ -70,7 +70,7 @@ class Recommender(ServedModel[Retrieval]):
 
     def recommend(
         self,
-        history: Sequence[str],
+        history: Iterable[str],
         k: int = 10,
         exclude: Iterable[str] | None = None,
         exclude_history: bool | None = None,
@@ -109,6 +109,7 @@ class Recommender(ServedModel[Retrieval]):
                 attribute that the items do not have.
             RuntimeError: the recommender was closed.
         """
+        history = history if isinstance(history, Sized) else listed(history)
         rows = self._vocabulary.array(history, "history")
         seen = self._exclude_history if exclude_history is None else exclude_history
         selection = self._selection(exclude, allow, at_most, rows if seen else NO_ROWS)
@@ -118,7 +119,7 @@ class Recommender(ServedModel[Retrieval]):
         return self._listed(run, selection, k, unknown, self._reasons_of(rows, known) if explain else None)
 
     def score(
-        self, history: Sequence[str], candidates: Iterable[str], user: Mapping[str, object] | None = None
+        self, history: Iterable[str], candidates: Iterable[str], user: Mapping[str, object] | None = None
     ) -> list[float]:
         """The scores of given items after ``history``, in their order, as ``recommend`` would give them.
 
@@ -349,7 +350,7 @@ class Recommender(ServedModel[Retrieval]):
         return rows
 
     def _user_rows(self, user: Mapping[str, object] | None) -> list[int]:
-        return user_rows(self.bundle.user_features, user) if user else []
+        return [] if user is None else user_rows(self.bundle.user_features, user)
 
     def _history(self, rows: np.ndarray, known: Sequence[int]) -> np.ndarray:
         """The input ``history`` for the rows of a history int32 [n] and of what is known of the user."""

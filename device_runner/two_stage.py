@@ -2,22 +2,26 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from device_runner.ranker import NOTHING, Ranker
+from device_runner.errors import BundleError
+from device_runner.ranker import NOTHING, Ranker, check_mapping
 from device_runner.recommendations import Recommendations
 from device_runner.recommender import Recommender
 from device_runner.selection import NO_ROWS, Selection, caps_of
+from device_runner.vocabulary import listed
 
 CLOCK = time.perf_counter
 # Calls whose times are kept for the report.
 KEPT = 1000
 PERCENTILES = (50, 90, 99)
+# Of the most popular items, how many are looked up in the ranker's catalogue at loading.
+CHECKED = 1000
 
 
 class TwoStage:
@@ -47,12 +51,18 @@ class TwoStage:
         backend: str = "auto",
         threads: int = 1,
     ) -> "TwoStage":
-        """Load both bundles; see ``Recommender.load``, also for what is raised."""
+        """Load both bundles; see ``Recommender.load``, also for what is raised. A ranker that knows none of the most
+        popular items is a ``BundleError``.
+        """
         retrieves = Recommender.load(recommender, backend, threads)
         # Both on one runtime: two in one process refuse each other's files.
-        return cls(
-            retrieves, Ranker.load(ranker, retrieves.backend if backend == "auto" else backend, threads), candidates
-        )
+        ranks = Ranker.load(ranker, retrieves.backend if backend == "auto" else backend, threads)
+        if ranks.reads_items and not ranks.known(retrieves.bundle.items[1 : CHECKED + 1]):
+            raise BundleError(
+                f"{ranks.bundle.path}: knows none of the items of {retrieves.bundle.path}, to put in order; "
+                "train both on one catalogue"
+            )
+        return cls(retrieves, ranks, candidates)
 
     def close(self) -> None:
         """Close both."""
@@ -67,13 +77,13 @@ class TwoStage:
 
     def recommend(
         self,
-        history: Sequence[str],
+        history: Iterable[str],
         k: int = 10,
         exclude: Iterable[str] | None = None,
         exclude_history: bool | None = None,
         user: Mapping[str, object] | None = None,
         context: Mapping[str, object] = NOTHING,
-        history_values: Sequence[float | None] | None = None,
+        history_values: Iterable[float | None] | None = None,
         allow: Iterable[str] | None = None,
         at_most: Mapping[str, int] | None = None,
     ) -> Recommendations:
@@ -95,9 +105,9 @@ class TwoStage:
             TypeError, ValueError: as ``Recommender.recommend`` and ``Ranker.score``; a feature of the user that neither
                 model reads is a ``ValueError``.
         """
-        user = user or {}
-        ours, theirs = self._split(user)
-        exclude, allow = _list(exclude), _list(allow)
+        ours, theirs = self._split({} if user is None else user)
+        # Each is read more than once.
+        exclude, allow, history, history_values = map(listed, (exclude, allow, history, history_values))
         caps = () if at_most is None else caps_of(at_most, self.recommender.bundle.attributes)
         count = max(self.candidates, k) if k >= 1 else k  # the recommender refuses a k below 1
         while True:
@@ -140,6 +150,7 @@ class TwoStage:
 
     def _split(self, user: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
         """What the recommender and the ranker read of the user."""
+        check_mapping("user", user)
         names = {feature.name for feature in self.recommender.bundle.user_features}
         ranked = {feature.name for feature in self.ranker.features if feature.of == "user"}
         if strange := [name for name in user if name not in names | ranked]:
@@ -149,8 +160,3 @@ class TwoStage:
             {name: value for name, value in user.items() if name in names},
             {name: value for name, value in user.items() if name in ranked},
         )
-
-
-def _list(ids: Iterable[str] | None) -> list[str] | str | None:
-    """A list that can be read again, of any iterable; one text is left for the recommender to refuse."""
-    return ids if ids is None or isinstance(ids, str) else list(ids)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from device_runner.errors import shown
+
 
 @dataclass(frozen=True)
 class UserFeature:
@@ -80,7 +82,10 @@ def user_rows(features: Iterable[UserFeature], user: Mapping[str, object]) -> li
 
     Raises:
         ValueError: ``user`` names a feature that the model does not have.
+        TypeError: ``user`` is no mapping.
     """
+    if not isinstance(user, Mapping):
+        raise TypeError(f"user is {shown(user)}; give values by name, as in {{'age': 31}}")
     features = list(features)
     names = [feature.name for feature in features]
     if strange := [name for name in user if name not in names]:

@@ -1,10 +1,12 @@
 """Raw item ids and their rows of the item table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from device_runner.compact import IndexedTexts
+from device_runner.errors import shown
 
 
 class Vocabulary:
@@ -29,7 +31,7 @@ class Vocabulary:
             TypeError: ``ids`` is one string, or holds something that is not a string.
         """
         if isinstance(ids, (str, bytes)):
-            raise TypeError(f"{argument} is one string, {ids!r}; pass a list of item ids")
+            raise TypeError(f"{argument} is one string, {shown(ids)}; pass a list of item ids")
         row_of = self._row_of.get
         ids = list(ids) if isinstance(ids, Iterable) else [ids]
         if self._indexed is not None and all(isinstance(one, str) for one in ids):
@@ -39,7 +41,7 @@ class Vocabulary:
             return [row for one in ids if (row := row_of(one)) or (not isinstance(one, str) and _refuse())]
         except TypeError:  # from _refuse, or because it cannot be hashed
             strange = next(one for one in ids if not isinstance(one, str))
-            raise TypeError(f"{argument} has {strange!r}, but item ids are strings") from None
+            raise TypeError(f"{argument} has {shown(strange)}, but item ids are strings") from None
 
     def array(self, ids: Iterable[str], argument: str) -> np.ndarray:
         """Like ``rows``, int32 [n]."""
@@ -63,6 +65,13 @@ class Vocabulary:
         if len(known) == len(ids):
             return known
         return self._indexed.find(ids) if self._indexed is not None else [self._row_of.get(one, 0) for one in ids]
+
+
+def listed(ids: Any) -> Any:
+    """A list of any iterable, such as a generator, which can be read more than once; what is no iterable, or one text,
+    is left to be refused.
+    """
+    return list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str | bytes | Mapping) else ids
 
 
 def _refuse() -> bool:

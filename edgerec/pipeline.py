@@ -27,6 +27,7 @@ from edgerec.stages.prepare import Prepare
 from edgerec.stages.prepare_ranking import PrepareRanking
 from edgerec.stages.prune import Prune
 from edgerec.stages.quantize import Quantize
+from edgerec.stages.retrieve import Retrieve
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.teach import Teach
 from edgerec.stages.train import ModelStage, Train
@@ -98,7 +99,13 @@ class RankingStages:
     measured: MeasureRanking
 
     def check(self) -> None:
-        """Nothing has to be looked at before training."""
+        """Look at what is only needed later, before anything is prepared.
+
+        Raises:
+            EdgeRecError: the retrieval bundle cannot be read.
+        """
+        if isinstance(self.trained.prepared, Retrieve):
+            self.trained.prepared.check()
 
 
 def ranking(workspace: Workspace) -> RankingStages:
@@ -106,16 +113,17 @@ def ranking(workspace: Workspace) -> RankingStages:
     recipe = workspace.recipe
     assert isinstance(recipe, RankingRecipe)
     prepared = PrepareRanking(workspace)
-    trained = TrainRanking(workspace, prepared)
-    pruned = PruneRanking(workspace, prepared, trained) if recipe.prune.enabled else trained
-    clustered = ClusterRanking(workspace, prepared, pruned) if recipe.cluster.clusters else pruned
-    quantized = QuantizeRanking(workspace, prepared, clustered) if recipe.quantize.scheme else clustered
-    exported = ExportedRanker(workspace, prepared, quantized)
+    rows = Retrieve(workspace, prepared) if recipe.model.retrieval else prepared
+    trained = TrainRanking(workspace, rows)
+    pruned = PruneRanking(workspace, rows, trained) if recipe.prune.enabled else trained
+    clustered = ClusterRanking(workspace, rows, pruned) if recipe.cluster.clusters else pruned
+    quantized = QuantizeRanking(workspace, rows, clustered) if recipe.quantize.scheme else clustered
+    exported = ExportedRanker(workspace, rows, quantized)
     bundles = [ConvertRanking(exported, scheme, scheme) for scheme in recipe.convert.schemes]
     if quantized is not trained:
-        bundles.insert(0, ConvertRanking(ExportedRanker(workspace, prepared, trained), UNPRUNED, "float32"))
+        bundles.insert(0, ConvertRanking(ExportedRanker(workspace, rows, trained), UNPRUNED, "float32"))
     models = list(dict.fromkeys([trained, pruned, clustered, quantized]))
-    measured = MeasureRanking(workspace, prepared, models, bundles)
+    measured = MeasureRanking(workspace, rows, models, bundles)
     return RankingStages(prepared, trained, pruned, clustered, quantized, bundles, measured)
 
 

@@ -94,7 +94,7 @@ def line_of(run: Run, name: str) -> list[str]:
     return [
         name, f"{test:.4f}", f"{log['parameters']['total']:,}", f"{log['parameters']['nonzero']:,}",
         *(f"{files[scheme]['bytes']['network']:,}" for scheme in SCHEMES), f"{shipped['bytes']['compressed']:,}",
-        f"{log['seconds']:.0f}", *(f"{1000 * files[scheme]['latency_ms']['p50']:.0f}" for scheme in SCHEMES),
+        f"{log['seconds']:.0f}", *(f"{1000 * files[scheme]['invoke_ms']['p50']:.0f}" for scheme in SCHEMES),
         f"{test - trained:+.4f}",
     ]  # fmt: skip
 

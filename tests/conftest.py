@@ -10,6 +10,9 @@ import duckdb
 import pytest
 from filelock import FileLock
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of TensorFlow would only wait for each other
+    os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
 import edgerec  # noqa: F401  (chooses Keras 2 before anything imports it)
 from edgerec.data.sources.tables import resolve_tables
 from edgerec.recipe import Recipe

@@ -5,27 +5,24 @@ bundles hold toy models (tests/toys.py) and take TensorFlow; the cases are what 
 made again whenever the bundles or ``models/grocery/model.tflite`` change. Their form: ``converters/targets/README.md``.
 """
 
-import base64
-import hashlib
 import io
 import json
 import math
 import struct
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from file_recipes import BUNDLES, SUITE, Changed, place_of
+from make_replacements import replacements
 
 from device_runner.bundle import Bundle
 from device_runner.recommender import Recommender
 
-ROOT = Path(__file__).resolve().parents[1]
-SUITE = ROOT / "converters" / "targets" / "conformance"
-BUNDLES = SUITE / "bundles"
 CASES = SUITE / "cases"
 GROCERY = "models/grocery/model.tflite"
 # Of a score, relative to the larger of 1 and its size.
@@ -271,10 +268,6 @@ def listed(found: Any) -> dict[str, Any]:
     }
 
 
-def place_of(bundle: str) -> Path:
-    return ROOT / bundle if "/" in bundle else BUNDLES / f"{bundle}.tflite"
-
-
 def write_cases(topic: str, content: dict[str, Any]) -> None:
     CASES.mkdir(parents=True, exist_ok=True)
     head = {key: value for key, value in content.items() if key != "cases"} | {"tolerance": TOLERANCE}
@@ -293,6 +286,7 @@ def cases() -> None:
     ranking()
     grocery()
     damaged()
+    write_cases("replacements", {"cases": replacements()})
 
 
 def histories() -> None:
@@ -567,16 +561,11 @@ def grocery() -> None:
     answers.write("grocery")
 
 
-class Damaged:
-    """Files made from a sound bundle, which must be refused, or read if the change is harmless."""
+class Damaged(Changed):
+    """Cases of files made from a sound bundle, which must be refused, or read if the change is harmless."""
 
     def __init__(self, base: str) -> None:
-        self.base = base
-        self.content = place_of(base).read_bytes()
-        with zipfile.ZipFile(io.BytesIO(self.content)) as archive:
-            self.members = {name: archive.read(name) for name in archive.namelist()}
-            self.start = min(info.header_offset for info in archive.infolist())
-        self.manifest = json.loads(self.members["edgerec.json"])
+        super().__init__(base)
         self.cases: list[dict[str, Any]] = []
 
     def add(
@@ -585,14 +574,13 @@ class Damaged:
         keep: int | None = None,
         patches: Sequence[tuple[int, bytes]] = (),
         tail: bytes = b"",
-        call: str = "load",
-        expected: dict[str, Any] | None = None,
+        **options: Any,
     ) -> None:
-        file: dict[str, Any] = {"base": self.base, "keep": len(self.content) if keep is None else keep}
-        if patches:
-            file["patches"] = [[at, one.hex()] for at, one in patches]
-        if tail:
-            file["tail"] = base64.b64encode(tail).decode()
+        self.add_file(name, self.recipe(keep, patches, tail), **options)
+
+    def add_file(
+        self, name: str, file: dict[str, Any], call: str = "load", expected: dict[str, Any] | None = None
+    ) -> None:
         case = {"name": name, "call": call, "file": file, "arguments": {}, "expected": expected or {"error": "bundle"}}
         self.cases.append(case)
 
@@ -605,23 +593,7 @@ class Damaged:
     def with_members(
         self, name: str, changed: Mapping[str, bytes | None], hashed: bool = False, **options: Any
     ) -> None:
-        """The bundle with other members, ``None`` for left out; ``hashed``: the manifest has their hashes."""
-        members: dict[str, bytes] = {}
-        for member, content in {**self.members, **changed}.items():
-            if content is not None:
-                members[member] = content
-        if hashed:
-            manifest = json.loads(members["edgerec.json"])
-            hashes = {n: hashlib.sha256(c).hexdigest() for n, c in members.items() if n != "edgerec.json"}
-            members["edgerec.json"] = json.dumps(manifest | {"members": hashes}).encode()
-        self.add(name, self.start, tail=self.zipped(members.items()), **options)
-
-    def zipped(self, members: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-        file = io.BytesIO(self.content[: self.start])
-        with zipfile.ZipFile(file, "a", method) as archive:
-            for name, content in members:
-                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, method)
-        return file.getvalue()[self.start :]
+        self.add_file(name, self.remade(changed, hashed), **options)
 
     def write(self, topic: str) -> None:
         write_cases(topic, {"cases": self.cases})
@@ -779,13 +751,7 @@ def damaged() -> None:
         plain.with_members(f"golden vectors with {what} fail", changed, hashed=True, call="golden",
                            expected={"failed": 1})  # fmt: skip
     garbage = b"\x1c\0\0\0TFL3" + bytes(range(256))
-    digest = hashlib.sha256(garbage).hexdigest()
-    of_garbage = plain.manifest | {"flatbuffer_bytes": len(garbage), "flatbuffer_sha256": digest}
-    file = io.BytesIO(garbage)
-    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-        for member, content in {**plain.members, "edgerec.json": json.dumps(of_garbage).encode()}.items():
-            archive.writestr(member, content)
-    plain.add("a model that no runtime can read, with the right hash", 0, tail=file.getvalue())
+    plain.add_file("a model that no runtime can read, with the right hash", plain.with_model(garbage))
     plain.write("damaged")
 
 

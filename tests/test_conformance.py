@@ -1,6 +1,5 @@
 """``device_runner`` passes the conformance suite that every target's implementation is held to."""
 
-import base64
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -8,28 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from file_recipes import SUITE, content_of, place_of
+from replacements import replaced
 
 from device_runner import BackendError, Bundle, BundleError, Ranker, Recommender
 from device_runner.state import State
 
-ROOT = Path(__file__).resolve().parents[1]
-SUITE = ROOT / "converters" / "targets" / "conformance"
 FILES = {path.stem: json.loads(path.read_text()) for path in sorted((SUITE / "cases").glob("*.json"))}
 ERRORS: dict[str, Any] = {"bundle": (BundleError, BackendError), "value": ValueError, "type": TypeError}
 Model = Recommender | Ranker
 CASES = [pytest.param(topic, case, id=f"{topic}: {case['name']}") for topic in FILES for case in FILES[topic]["cases"]]
-
-
-def place_of(bundle: str) -> Path:
-    return ROOT / bundle if "/" in bundle else SUITE / "bundles" / f"{bundle}.tflite"
-
-
-def content_of(file: Mapping[str, Any]) -> bytes:
-    """The bytes of a damaged file."""
-    content = bytearray(place_of(file["base"]).read_bytes()[: file["keep"]])
-    for at, patch in file.get("patches", []):
-        content[at : at + len(patch) // 2] = bytes.fromhex(patch)
-    return bytes(content) + base64.b64decode(file.get("tail", ""))
 
 
 @pytest.fixture(scope="module")
@@ -144,4 +131,5 @@ CALLS: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]] = {
     "rank": rank,
     "load": load,
     "golden": golden,
+    "replace": replaced,
 }

@@ -144,6 +144,37 @@ def test_a_flatbuffer_that_the_runtime_cannot_read_is_told(tmp_path: Path) -> No
         Recommender.load(broken)
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"source": 3}, TypeError, "source is 3; give the path of a bundle"),
+        ({"source": None}, TypeError, "source is None"),
+        ({"source": ["a"]}, TypeError, "source is"),
+        ({"threads": 0}, ValueError, "threads is 0; it may be from 1"),
+        ({"threads": -1}, ValueError, "threads is -1"),
+        ({"threads": 10**30}, ValueError, "threads is a very large number"),
+        ({"threads": "2"}, TypeError, "threads is '2', not a whole number"),
+        ({"threads": True}, TypeError, "threads is True"),
+    ],
+)
+def test_wrong_options_of_loading_are_told(options: dict[str, Any], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        Recommender.load(**{"source": MODEL, **options})
+
+
+@pytest.mark.parametrize("user", [3, "age=3", ["age"], 0, ""])
+def test_what_is_no_mapping_is_no_user(recommender: Recommender, user: Any) -> None:
+    for call in (lambda: recommender.recommend([], user=user), lambda: recommender.score([], [], user)):
+        with pytest.raises(TypeError, match=r"user is .*; give values by name"):
+            call()
+
+
+def test_an_iterator_is_a_history(recommender: Recommender, history: list[str]) -> None:
+    assert recommender.recommend(iter(history), 5) == recommender.recommend(history, 5)
+    assert recommender.recommend(item for item in [*history, "unheard of"]).unknown == 1
+    assert recommender.score(iter(history), iter(history[:2])) == recommender.score(history, history[:2])
+
+
 def test_bench_refuses_histories_that_never_reach_the_model() -> None:
     with pytest.raises(HistoryError, match="no history has an item of the catalogue"):
         bench(MODEL, [["unknown"], []])

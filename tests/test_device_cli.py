@@ -109,8 +109,22 @@ def test_a_bench_of_a_model_with_a_state_times_a_step(tmp_path: Path) -> None:
 
 
 def test_a_ranking_bundle_is_refused_in_one_line() -> None:
-    for command in (["recommend", toys()["ranking"], "--history", HISTORY], ["bench", toys()["ranking"]]):
-        assert call(*command, code=1).endswith("ranking.tflite: a ranking model, not a retrieval model\n")
+    refused = call("recommend", toys()["ranking"], "--history", HISTORY, code=1)
+    assert refused.endswith("ranking.tflite: a ranking model, not a retrieval model\n")
+    assert "has no features.json" in call("bench", toys()["ranking"], code=1)
+
+
+def test_every_command_has_one_line_of_help() -> None:
+    shown = [call("--help").partition("Commands:")[2], call("history", "--help").partition("Commands:")[2]]
+    lines = [line.strip() for text in shown for line in text.splitlines() if line.strip()]
+    assert len(lines) == 17 and all(line.endswith(".") and not line.endswith("...") for line in lines), lines
+
+
+def test_ids_with_control_characters_stay_in_their_line(tmp_path: Path) -> None:
+    database = tmp_path / "user.db"
+    call("history", "add", database, "one\ntwo", "red\x1b[31m", "--type", "a\rb")
+    lines = call("history", "list", database).splitlines()
+    assert len(lines) == 2 and "one\\ntwo" in lines[0] and "red\\x1b[31m" in lines[1] and "a\\rb" in lines[0]
 
 
 def test_the_column_of_the_bundles_data_set_is_read(tmp_path: Path) -> None:

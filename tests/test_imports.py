@@ -25,7 +25,7 @@ LAYERS = [
     {"edgerec.report", "edgerec.gate"},
     {"edgerec.stages"},
     {"edgerec.pipeline"},
-    {"edgerec.api", "edgerec.batch", "edgerec.runs", "edgerec.sweep"},
+    {"edgerec.api", "edgerec.batch", "edgerec.ranking_evaluation", "edgerec.runs", "edgerec.sweep"},
     {"edgerec.cli"},
 ]
 

@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from toys import toys
 from converters.bundle_writer import with_facts
 from device_runner import BundleError, Ranker, Recommender, TwoStage
 from device_runner.attributes import attributes_to_json
+from device_runner.bench.compare import compare_reports
 from device_runner.bundle import Bundle
 from device_runner.child_process import child_environment
 from device_runner.cli import main
@@ -180,6 +182,27 @@ def test_more_categories_than_places_are_cut_and_repeated_ones_count_once(ranker
         ({"history_values": [1.0, "2", None, 1]}, TypeError, "'history_values' of event 2 is '2'"),
         ({"history_values": [1.0, math.inf, None, 1]}, ValueError, "of event 2 is inf"),
         ({"retrieval_scores": [1.0]}, ValueError, "retrieval_scores has 1 scores for 5 candidates"),
+        ({"user": {"age": 10**5000}}, ValueError, "'age' is a very large number: no finite number"),
+        ({"user": {"age": "x" * 10**6}}, TypeError, "'age' is 'xxx.*[.]{3}, not a number"),
+        ({"user": {"age": [[0] * 10**5] * 10}}, TypeError, "'age' is \\[\\[0, 0.*[.]{3}, not a number"),
+        ({"user": {"line\nfeed": 1}}, ValueError, "no user feature 'line.*nfeed'"),
+        ({"user": 3}, TypeError, "user is 3; give values by name"),
+        ({"context": None}, TypeError, "context is None; give values by name"),
+        ({"candidates": None}, TypeError, "candidates is None; pass a list"),
+        ({"candidates": 5}, TypeError, "candidates is 5; pass a list"),
+        ({"candidates": b"i1"}, TypeError, "candidates is b'i1'; pass a list"),
+        ({"candidates": [[]]}, TypeError, "but item ids are strings"),
+        (
+            {"candidates": [{"item": "i2", "genre": "Drama"}]},
+            TypeError,
+            "'genre' of candidate 1 is 'Drama'; give a list",
+        ),
+        ({"history": None}, TypeError, "history has None"),
+        ({"history_values": 5}, TypeError, "history_values is 5; pass a list of numbers"),
+        ({"history_values": "12"}, TypeError, "history_values is '12'; pass a list of numbers"),
+        ({"history_values": []}, ValueError, "history_values has 0 values for 4 events"),
+        ({"retrieval_scores": {"i1": 1.0}}, TypeError, "pass a list of numbers"),
+        ({"retrieval_scores": [1.0, 2.0, math.inf, None, 0]}, ValueError, "'retrieval_score' of candidate 3 is inf"),
     ],
 )
 def test_bad_values_get_one_clear_error(
@@ -188,8 +211,26 @@ def test_bad_values_get_one_clear_error(
     before = ranker.score(**CASE)
     with pytest.raises(error, match=said) as caught:
         ranker.score(**changed(**parts))
-    assert type(caught.value) is error and "\n" not in str(caught.value)
+    assert type(caught.value) is error and "\n" not in str(caught.value) and len(str(caught.value)) < 300
     assert ranker.score(**CASE) == before
+
+
+def test_iterators_are_read_once_and_give_the_same(ranker: Ranker) -> None:
+    given = {name: iter(CASE[name]) for name in ("candidates", "history", "history_values")}
+    assert ranker.score(**changed(**given)) == ranker.score(**CASE)
+    assert ranker.score({}, (item for item in ITEMS[:9]), retrieval_scores=iter([1.0] * 9)) == ranker.score(
+        {}, ITEMS[:9], retrieval_scores=[1.0] * 9
+    )
+
+
+def test_memory_grows_by_less_than_a_kilobyte_a_candidate(ranker: Ranker) -> None:
+    candidates = [ITEMS[place % len(ITEMS)] for place in range(50_000)]
+    ranker.score({}, candidates[:10])
+    tracemalloc.start()
+    assert len(ranker.score({"age": 31}, candidates)) == 50_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000 * 1000, peak
 
 
 def test_only_the_newest_known_events_are_read(ranker: Ranker) -> None:
@@ -351,6 +392,22 @@ def test_each_model_is_given_what_it_reads_of_the_user() -> None:
         TwoStage(both.recommender, both.ranker, candidates=0)
 
 
+def test_a_ranker_of_another_catalogue_is_refused(ranker: Ranker) -> None:
+    other = bundled(ranker.bundle.model, "float32", items=[f"other {row}" for row in range(1, 41)])
+    with pytest.raises(BundleError, match="knows none of the items"):
+        TwoStage.load(toys()["recurrent"], other)
+
+
+def test_two_stages_read_iterators_and_refuse_wrong_types(two_stage: TwoStage) -> None:
+    history, values = ["i3", "i7"], [5.0, 1.0]
+    expected = two_stage.recommend(history, 4, history_values=values)
+    assert two_stage.recommend(iter(history), 4, history_values=iter(values)) == expected
+    with pytest.raises(TypeError, match="user is 3; give values by name"):
+        two_stage.recommend(history, user=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="history_values is 5; pass a list"):
+        two_stage.recommend(history, history_values=5)  # type: ignore[arg-type]
+
+
 def test_the_report_has_the_times_of_both_stages() -> None:
     with TwoStage.load(toys()["recurrent"], made()["int8"], candidates=20) as both:
         assert both.report == {"calls": 0, "candidates": 20, "retrieve_ms": {}, "rank_ms": {}, "total_ms": {}}
@@ -440,9 +497,136 @@ def test_score_of_a_retrieval_bundle_needs_a_history(tmp_path: Path) -> None:
 def test_inspect_lists_the_features_of_a_ranking_bundle(tmp_path: Path) -> None:
     shown = call("inspect", made()["float32"])
     for said in (
-        "7 candidates at once", "a rating, of the column rating", "40 items", "age: a number",
-        "likes: any of Drama, Crime, up to 2", "hour: one of 8, 12, 18", "price: a number", "the last 4 events",
+        "7 candidates at once", "a rating", "40 items", "age: a number", "the score of the recommender",
+        "likes: any of Drama, Crime, up to 2", "hour: one of 8, 12, 18", "price: a number",
+        "the last 4 events, with their values",
     ):  # fmt: skip
         assert said in shown
     (tmp_path / "m.tflite").write_bytes(with_facts(made()["float32"], {"quality": {"auc": 0.7}}))
     assert Ranker.load(tmp_path / "m.tflite").score(**CASE) == Ranker.load(made()["float32"]).score(**CASE)
+
+
+def test_score_reads_the_values_of_a_history_file(ranker: Ranker, tmp_path: Path) -> None:
+    model, history = made()["float32"], ["i3", "i7", "i1"]
+    (tmp_path / "h.csv").write_text("item_id,value\ni3,4\ni7,\ni1,2.5\n")
+    (tmp_path / "h.json").write_text('{"history": [{"item": "i3", "rating": 4}, "i7", {"item": "i1", "rating": 2.5}]}')
+    (tmp_path / "plain.csv").write_text("item_id\ni3\ni7\ni1\n")
+    for name, values in (("h.csv", [4.0, None, 2.5]), ("h.json", [4.0, None, 2.5]), ("plain.csv", None)):
+        document = json.loads(call("score", model, "--history", tmp_path / name, "i5", "i6", "--json"))
+        expected = ranker.score({}, ["i5", "i6"], {}, history, values)
+        assert [entry["score"] for entry in document["scores"]] == pytest.approx(expected)
+    for text, said in (
+        ("4\u0663x", "line 2: the value"),
+        ("inf", "'inf' is not a number"),
+        ("1e39", "no finite number"),
+    ):
+        (tmp_path / "bad.csv").write_text(f"item_id,value\ni3,{text}\n", encoding="utf-8")
+        assert said in call("score", model, "--history", tmp_path / "bad.csv", "i5", code=1)
+    (tmp_path / "bad.json").write_text('[{"item": "i3", "value": true}]')
+    assert "entry 1: the value 'True'" in call("score", model, "--history", tmp_path / "bad.json", "i5", code=1)
+
+
+def test_recommend_in_two_stages_on_the_command_line(two_stage: TwoStage, tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(toys()["recurrent"].read_bytes())
+    (tmp_path / "h.csv").write_text("item_id,value\ni3,5\ni7,1\nno such item,\n")
+    told = ["--user", "age=20", "--user", "gender=M", "--context", "hour=12", "--retrieve", 12, "-k", 4]
+    command = [
+        "recommend",
+        tmp_path / "m.tflite",
+        "--ranker",
+        made()["float32"],
+        "--history",
+        tmp_path / "h.csv",
+        *told,
+    ]
+    document = json.loads(call(*command, "--runs", 3, "--json"))
+    history = ["i3", "i7", "no such item"]
+    user, values = {"age": 20, "gender": "M"}, [5.0, 1.0, None]
+    expected = two_stage.recommend(history, 4, user=user, context={"hour": "12"}, history_values=values)
+    assert [entry["item"] for entry in document["recommendations"]] == [entry.item for entry in expected]
+    assert (document["ranker"], document["events"], document["unknown"]) == ("toy-ranker", 3, 1)
+    times = document["times"]
+    assert times["calls"] == 3 and times["candidates"] == 12
+    assert 0 < times["rank_ms"]["p50"] < times["total_ms"]["p50"]
+    shown = CliRunner().invoke(main, list(map(str, command)))
+    assert "retrieve" in shown.stderr and "ms (one call, 12 candidates" in shown.stderr
+    assert [line.split()[2] for line in shown.stdout.splitlines()] == [entry.item for entry in expected]
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        (["--user", "colour=red"], 2, "neither model has a user feature 'colour'; they have: age, gender, likes"),
+        (["--user", "age=old"], 2, "age=old: give a number"),
+        (["--user", "age=1e39"], 1, "no finite number"),
+        (["--context", "minute=1"], 2, "the model has no feature 'minute'; it has: hour, days"),
+        (["--explain"], 2, "leave out --explain or --ranker"),
+        (["--retrieve", "0"], 2, "0 is not in the range"),
+    ],
+)
+def test_what_two_stages_cannot_do_is_told_in_one_line(more: list[str], code: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("item_id\ni3\n")
+    command = ["recommend", toys()["recurrent"], "--ranker", made()["float32"], "--history", tmp_path / "h.csv", *more]
+    output = call(*command, code=code)
+    assert said in " ".join(output.replace("│", " ").split()) and "Traceback" not in output
+
+
+def test_the_moment_is_for_rankers(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("item_id\ni3\n")
+    command = ["recommend", toys()["recurrent"], "--history", tmp_path / "h.csv", "--context", "hour=18"]
+    assert "leave out --context" in call(*command, code=2)
+
+
+@pytest.fixture(scope="module")
+def shipped(ranker: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy with a golden vector, as a converter writes it."""
+    path = tmp_path_factory.mktemp("shipped") / "ranker.tflite"
+    path.write_bytes(bundled(ranker.bundle.model, "float32", golden=golden(ranker.score(**CASE))))
+    return path
+
+
+def test_bench_times_calls_of_four_sizes(shipped: Path, tmp_path: Path) -> None:
+    options = ["--runs", 20, "--processes", 1]
+    shown = call("bench", shipped, *options, "--html", tmp_path / "page.html")
+    assert all(f"score {count}" in shown for count in (1, 10, 100, 1000)) and "candidates a second" in shown
+    page = (tmp_path / "page.html").read_text()
+    assert "score(1000)" in page and "100 candidates (p50)" in page and "on 1 request" in page
+    report = json.loads(call("bench", shipped, *options, "--json"))
+    assert (report["kind"], report["candidates"], report["requests"]) == ("ranking", CANDIDATES, 1)
+    assert list(report["score_ms"]) == ["1", "10", "100", "1000"]
+    for times in (*report["score_ms"].values(), report["invoke_ms"]):
+        assert 0 < times["p50"] <= times["p95"] <= times["p99"]
+    # The model takes 7 candidates at once: 1000 of them are 143 calls of it.
+    assert report["score_ms"]["1000"]["p50"] > 20 * report["invoke_ms"]["p50"]
+    assert report["cold_start_ms"]["process"] > report["cold_start_ms"]["load"] > 0 and report["peak_rss_mb"] > 10
+    assert report["bytes"]["item_table"] >= 41 * 4 * 4
+    (tmp_path / "before.json").write_text(json.dumps(report))
+    slower = json.loads(json.dumps(report))
+    slower["score_ms"]["100"]["p50"] *= 2
+    changes = {change.figure for change in compare_reports(report, slower, 0.5) if change.worse}
+    assert changes == {"score 100 p50 (ms)"}
+    (tmp_path / "h.csv").write_text("item_id\ni3\n")
+    other = call(
+        "bench",
+        toys()["plain"],
+        *options,
+        "--history",
+        tmp_path / "h.csv",
+        "--compare",
+        tmp_path / "before.json",
+        code=1,
+    )
+    assert "of a ranking model, this is a retrieval model" in other
+
+
+def test_doctor_runs_the_golden_vectors_of_a_ranking_model(shipped: Path, ranker: Ranker, tmp_path: Path) -> None:
+    found = call("doctor", shipped)
+    assert "litert: 1 golden vectors agree" in found and "tflite-runtime: 1 golden vectors agree" in found
+    wrong = bundled(ranker.bundle.model, "float32", golden=golden([1.0] * 5))
+    (tmp_path / "wrong.tflite").write_bytes(wrong)
+    assert "gives scores that are off by" in call("doctor", tmp_path / "wrong.tflite", code=1)
+
+
+def test_inspect_prints_the_features_for_programs(shipped: Path) -> None:
+    document = json.loads(call("inspect", shipped, "--json"))
+    assert document["features"] == FEATURES and document["contract"]["kind"] == "ranking"

@@ -71,6 +71,19 @@ def test_a_run_beats_chance_and_reports_every_file(ranked: Run) -> None:
 
 
 @pytest.mark.slow
+def test_the_page_shows_what_each_step_did_and_where_it_pays(ranked: Run) -> None:
+    report, page = ranked.report, (ranked.folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4 and "File size against AUC of each file" in page
+    for stage, log in report["training"].items():
+        assert f"<td>{stage}</td><td>{log['parameters']['total']:,}</td>" in page
+    for variant in report["variants"]:
+        assert f"<td>{variant['name']}</td>" in page and f"{variant['quality']['auc']:.4f}" in page
+    shipped = report["variants"][-1]
+    assert 0 < shipped["invoke_ms"]["p50"] < shipped["latency_ms"]["p50"]  # the call turns raw values into tensors
+    assert shipped["cold_start_ms"]["process"] > shipped["cold_start_ms"]["load"] > 0 and shipped["peak_rss_mb"] > 20
+
+
+@pytest.mark.slow
 def test_the_device_scores_raw_values_as_the_bundle_promises(ranked: Run) -> None:
     with Ranker.load(ranked.bundle) as ranker:
         assert check_ranking_golden(ranker) == 5

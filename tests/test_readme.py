@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from device_runner.cli import main as device
 from edgerec.cli.main import main as workstation
+from edgerec.data.sources.movielens import GENRES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +45,9 @@ def shop(purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     duckdb.execute(f"copy (select {columns} from {products} limit 3) to '{folder}/new.csv' (header)")
     ages = f"select distinct household as customer, 18 + household::int % 60 as age from {source}"
     duckdb.execute(f"copy ({ages}) to '{folder}/customers.csv' (header)")
+    as_movielens(folder / "ml-100k", source, products)
+    for name in ("models", "tests"):
+        (folder / name).symlink_to(ROOT / name)
     for name in ("model.tflite", "new.tflite"):
         shutil.copy(ROOT / "models" / "grocery" / "model.tflite", folder / name)
     (recipe,) = [block for block in blocks("toml") if 'name = "shop"' in block]
@@ -53,15 +57,27 @@ def shop(purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def as_movielens(folder: Path, purchases: str, products: str) -> None:
+    """A folder like that of MovieLens-100K: households rate products by how many they buy, at most 5."""
+    folder.mkdir()
+    ratings = f'household, product, least(quantity::int, 5), epoch("when"::timestamp)::bigint from {purchases}'
+    genres = ", ".join(str(int(place == 5)) for place in range(len(GENRES)))
+    films = f"product_id, replace(product_type, '|', ' '), '01-Jan-1995', '', '', {genres} from {products}"
+    people = f"distinct household, 18 + household::int % 60, 'F', 'other', '00000' from {purchases}"
+    for name, columns, delimiter in (("u.data", ratings, "\t"), ("u.item", films, "|"), ("u.user", people, "|")):
+        copy = f"copy (select {columns}) to '{folder / name}' (header false, quote '', delimiter '{delimiter}')"
+        duckdb.execute(copy)
+
+
 @pytest.mark.slow
 def test_every_command_of_the_readme_works(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shop)
     ran = 0
     for name, *arguments in commands():
         if name == "make":
             (target,) = arguments
             assert f"\n{target}: " in (ROOT / "Makefile").read_text()
             continue
-        monkeypatch.chdir(ROOT if any("models/" in argument for argument in arguments) else shop)
         result = CliRunner().invoke(COMMANDS[name], arguments)
         assert result.exit_code == 0, (arguments, result.output, result.exception)
         assert result.stdout.strip(), arguments

@@ -12,7 +12,7 @@ from sample_report import sample_report
 
 from edgerec.evaluation.words import WHY_NOT_MEASURABLE
 from edgerec.report.build import PAGES, render_card, render_curves, render_html, stage_summary, write_report
-from edgerec.report.plots import CURVES, bytes_by_part, latency, learning_curves, size_against_quality, waterfall
+from edgerec.report.plots import bytes_by_part, latency, learning_curves, size_against_quality, waterfall
 from edgerec.report.steps import step_sentences
 from edgerec.report.terminal import print_report
 
@@ -114,7 +114,7 @@ def test_the_page_and_the_curves_have_colours_for_dark_mode(html: str, report: d
 def test_the_page_shows_the_learning_curves_with_the_epoch_that_was_kept(html: str, report: dict[str, Any]) -> None:
     svg = learning_curves(report)
     assert svg in html
-    for label in CURVES.values():
+    for label in ("loss, training", "NDCG@10, validation"):
         assert label in svg
     for stage, log in report["training"].items():
         assert f"{stage}: kept, epoch {log['best_epoch']}" in svg
@@ -156,6 +156,18 @@ def test_a_stage_that_diverged_is_drawn_up_to_there_and_says_so(report: dict[str
 def test_size_against_quality_shows_the_region_of_the_files_not_zero(report: dict[str, Any]) -> None:
     figures = of_the_region(size_against_quality(report))
     assert 0.09 < min(figures) < max(figures) < 0.11
+
+
+def test_up_is_better_also_for_an_error(report: dict[str, Any]) -> None:
+    files = [variant for variant in report["variants"] if variant["file"]][:3]
+    for variant, error in zip(files, (0.90, 0.91, 0.92), strict=True):
+        variant |= {"quality": {"rmse": error}, "fidelity": {"loss": 0.01, "loss_ci": (0.0, 0.02)}}
+    ranking = {"kind": "ranking", "task": {"kind": "rating"}, "variants": files, "baselines": []}
+    svg = ElementTree.fromstring(size_against_quality(ranking))
+    labels = {text.text: float(text.attrib["y"]) for text in svg.iter("{http://www.w3.org/2000/svg}text")}
+    heights = [y for text, y in sorted(labels.items()) if re.fullmatch(r"0\.\d+", text or "")]
+    assert len(heights) > 2 and heights == sorted(heights)  # the lowest error at the top, where y is small
+    assert "RMSE, test" in labels
 
 
 def test_every_file_is_named_at_its_point_and_baselines_as_lines_or_outside(report: dict[str, Any]) -> None:

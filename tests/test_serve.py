@@ -16,15 +16,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toy_ranker import CASE, ITEMS, toy_rankers
 from toys import toys
 
 from converters.bundle_writer import bundle_bytes
 from converters.convert import golden_cases
-from device_runner import Bundle, Recommender
+from device_runner import Bundle, BundleError, Ranker, Recommender, TwoStage
 from device_runner.child_process import child_environment
 from device_runner.contract import Retrieval
-from device_runner.serve import Address, Limits
-from device_runner.serve.endpoint import Endpoint
+from device_runner.serve import Address, Limits, Source
+from device_runner.serve.endpoint import Endpoint, RequestError
 from device_runner.serve.server import ServeError, Server
 
 ROOT = Path(__file__).parent.parent
@@ -142,7 +143,7 @@ def test_requests_at_the_same_time_get_their_own_answers(server: Server, recomme
         (b"{", "not JSON"),
         (b"\xff\xfe", "not JSON"),
         (b"[" * 50_000, "not JSON"),
-        (b'{"history": [], "k": ' + b"9" * 5000 + b"}", "not JSON"),
+        (b'{"history": [], "k": ' + b"9" * 5000 + b"}", "a number of 5,000 digits"),
         (b'{"history": [], "k": NaN}', "NaN is not a number"),
         (b"[]", "not a JSON object"),
         (b"{}", "history is missing"),
@@ -276,19 +277,26 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=10,
 )
-NAMES = st.sampled_from(["history", "k", "exclude", "allow", "at_most", "exclude_history", "user", "explain", "item"])
+NAMES = st.sampled_from(
+    [
+        "history", "k", "exclude", "allow", "at_most", "exclude_history", "user", "explain", "item", "candidates",
+        "context", "history_values", "retrieval_scores",
+    ]
+)  # fmt: skip
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(["/recommend", "/score", "/similar"]), body=st.dictionaries(NAMES, VALUES, max_size=5))
-def test_no_body_makes_the_endpoint_fail(recommender: Recommender, path: str, body: dict[str, Any]) -> None:
-    from device_runner.serve.endpoint import RequestError
+def test_no_body_makes_the_endpoint_fail(both: TwoStage, path: str, body: dict[str, Any]) -> None:
+    for served in (both.recommender, both.ranker, both):
+        no_failure(Endpoint(served, LIMITS), path, body)
 
-    endpoint = Endpoint(recommender, LIMITS)
+
+def no_failure(endpoint: Endpoint, path: str, body: dict[str, Any]) -> None:
     try:
         document = endpoint.answer("POST", path, json.dumps(body).encode())
     except RequestError as error:
-        assert error.status == 400 and "\n" not in str(error)
+        assert error.status in (400, 404) and "\n" not in str(error)
     else:
         json.dumps(document, allow_nan=False)
 
@@ -313,6 +321,110 @@ def test_a_port_or_a_socket_that_is_taken_is_told(server: Server, recommender: R
         Server(Address(unix=tmp_path / "s"), Endpoint(recommender))
     first.server_close()  # as a killed server: the socket stays behind
     Server(Address(unix=tmp_path / "s"), Endpoint(recommender)).server_close()
+
+
+@pytest.fixture(scope="module")
+def ranker() -> Ranker:
+    return Ranker.load(toy_rankers()["float32"])
+
+
+@pytest.fixture(scope="module")
+def both(ranker: Ranker) -> TwoStage:
+    return TwoStage(Recommender.load(toys()["recurrent"]), ranker, candidates=12)
+
+
+def post(served: Any, path: str, body: Any) -> tuple[int, Any]:
+    """Status and document of a request, without a connection."""
+    try:
+        return 200, Endpoint(served, LIMITS).answer("POST", path, json.dumps(body).encode())
+    except RequestError as error:
+        assert "\n" not in str(error) and len(str(error)) < 400
+        return error.status, str(error)
+
+
+def test_a_ranking_model_scores_raw_values(ranker: Ranker) -> None:
+    status, document = post(ranker, "/score", CASE)
+    assert status == 200 and document["scores"] == ranker.score(**CASE)
+    scored = post(ranker, "/score", {"candidates": ["i1", "i2"], "retrieval_scores": [1.5, None]})[1]
+    assert scored["scores"] == ranker.score({}, ["i1", "i2"], retrieval_scores=[1.5, None])
+    assert post(ranker, "/score", {"candidates": []}) == (200, {"scores": []})
+    many = post(ranker, "/score", {"candidates": ITEMS * 12})[1]["scores"]
+    assert many == ranker.score({}, ITEMS * 12)
+    assert post(ranker, "/recommend", {"history": []})[0] == 404
+    about = Endpoint(ranker, LIMITS).answer("GET", "/model", b"")
+    assert about["features"]["user"]["age"] == "a number" and about["contract"]["kind"] == "ranking"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"candidates": ["i1"], "user": {"age": NaN}}', "NaN is not a number of JSON"),
+        (b'{"candidates": ["i1"], "user": {"age": 1e999}}', "'age' is inf: no finite number"),
+        (b'{"candidates": ["i1"], "user": {"age": ' + b"9" * 300 + b"}}", "'age' is a very large number: no finite"),
+        (b'{"candidates": ["i1"], "user": {"age": ' + b"9" * 9000 + b"}}", "a number of 9,000 digits"),
+        ({"candidates": ["i1"], "user": {"age": "old"}}, "'age' is 'old', not a number"),
+        ({"candidates": ["i1"], "user": {"age": {}}}, "not a text or a number"),
+        ({"candidates": ["i1"], "user": {"likes": "Crime"}}, "give a list of categories"),
+        ({"candidates": ["i1"], "user": {"likes": ["x"] * 101}}, "101 values of 'likes', the limit is 100"),
+        ({"candidates": ["i1"], "user": {"likes": [["x"]]}}, "not a text or a number"),
+        ({"candidates": ["i1"], "user": {"colour": 1}}, "no user feature 'colour'"),
+        ({"candidates": ["i1"], "user": 3}, "user is not an object"),
+        ({"candidates": ["i1"], "context": {"minute": 1}}, "no context feature 'minute'"),
+        ({"candidates": "i1"}, "candidates is not a list"),
+        ({"candidates": [1]}, "item ids are strings"),
+        ({"candidates": [{"item": 1}]}, "item ids are strings"),
+        ({"candidates": [{"item": "i1", "size": 1}]}, "no item feature 'size'"),
+        ({"candidates": ["i1"] * 501}, "the limit is 500"),
+        ({"candidates": ["i1"], "history": ["i1"], "history_values": []}, "history_values has 0 values for 1 events"),
+        ({"candidates": ["i1"], "history": ["i1"], "history_values": ["5"]}, "of event 1 is '5', not a number"),
+        ({"candidates": ["i1"], "history_values": 5}, "history_values is not a list of numbers"),
+        ({"candidates": ["i1"], "retrieval_scores": []}, "retrieval_scores has 0 scores for 1 candidates"),
+        ({}, "candidates is missing"),
+    ],
+)
+def test_bad_values_for_a_ranking_model_are_told(ranker: Ranker, body: Any, said: str) -> None:
+    try:
+        Endpoint(ranker, LIMITS).answer(
+            "POST", "/score", body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
+    except RequestError as error:
+        assert error.status == 400 and said in str(error) and "\n" not in str(error)
+    else:
+        pytest.fail("it was answered")
+
+
+def test_two_stages_are_served_as_one(both: TwoStage) -> None:
+    asked = {"history": ["i3", "i7"], "k": 4, "user": {"age": 20, "gender": "M"}, "context": {"hour": "12"}}
+    status, document = post(both, "/recommend", {**asked, "history_values": [5, 1]})
+    expected = both.recommend(**asked, history_values=[5, 1])
+    assert status == 200 and document["recommendations"] == [json.loads(json.dumps(vars(entry))) for entry in expected]
+    assert post(both, "/score", {"candidates": ["i1"], "user": {"age": 20}})[1]["scores"] == both.ranker.score(
+        {"age": 20}, ["i1"]
+    )
+    assert len(post(both, "/similar", {"item": "i1", "k": 3})[1]["recommendations"]) == 3
+    assert post(both, "/recommend", {**asked, "user": {"colour": "red"}})[0] == 400
+    assert "unknown field 'explain'" in post(both, "/recommend", {**asked, "explain": True})[1]
+    health = Endpoint(both, LIMITS).answer("GET", "/health", b"")
+    assert health["ranker"]["fingerprint"] == both.ranker.bundle.fingerprint and health["times"]["calls"] > 0
+    assert Endpoint(both, LIMITS).answer("GET", "/model", b"")["ranker"]["contract"]["kind"] == "ranking"
+
+
+def test_the_files_of_a_service_are_loaded_by_what_they_are(tmp_path: Path) -> None:
+    ranking = toy_rankers()["float32"]
+    assert isinstance(Source(ranking).load(), Ranker)
+    assert isinstance(Source(toys()["recurrent"]).load(), Recommender)
+    assert isinstance(Source(toys()["recurrent"], ranking, 30).load(), TwoStage)
+    with pytest.raises(BundleError, match="a retrieval model, not a ranking model"):
+        Source(toys()["recurrent"], toys()["recurrent"]).load()
+
+
+def test_head_answers_like_get_without_a_body(server: Server) -> None:
+    for path, status in (("/health", 200), ("/model", 200), ("/recommend", 405), ("/nothing", 404)):
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=5) as connection:
+            connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            head, end, rest = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status) and end and not rest
+        assert b"Content-Length: 0" not in head
 
 
 class Service:

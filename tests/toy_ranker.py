@@ -161,7 +161,7 @@ def bundled(flatbuffer: bytes, scheme: str, **changes: Any) -> bytes:
         "items": ITEMS, "features": FEATURES, "item_values": ITEM_VALUES,
         "facts": {
             "runtimes": RUNTIMES, "dataset": {"name": "toy", "split_fingerprint": "0"},
-            "label": {"kind": "rating", "column": "rating"},
+            "label": "rating",
         },
         **changes,
     }  # fmt: skip

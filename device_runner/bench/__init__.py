@@ -2,5 +2,6 @@
 
 from device_runner.bench.cold import cold_start
 from device_runner.bench.measure import bench
+from device_runner.bench.measure_ranking import bench_ranking
 
-__all__ = ["bench", "cold_start"]
+__all__ = ["bench", "bench_ranking", "cold_start"]

@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,18 @@ from device_runner.errors import BackendError
 COLD_START_LIMIT = 120.0
 # What ``cold_start`` measures.
 MEASURED = ("process", "import", "load", "first")
+# A history, or the arguments of ``Ranker.score``.
+Request = Sequence[str] | Mapping[str, Any]
 
 
 def cold_start(
-    path: str | Path, history: Sequence[str], backend: str, threads: int, time_limit: float = COLD_START_LIMIT
+    path: str | Path, request: Request, backend: str, threads: int, time_limit: float = COLD_START_LIMIT
 ) -> dict[str, float]:
     """Times of one fresh process (ms) and its ``peak_rss_mb``.
 
     ``process`` is the time from its start to its first printed answer, which is what a user waits for. Of that,
     ``import`` is the import of the runtime, ``load`` the check and load of the bundle (with one inference, see
-    ``Recommender.load``), and ``first`` the first ``recommend()`` after it.
+    ``Recommender.load``), and ``first`` the first ``recommend()`` or ``score()`` after it.
 
     Args:
         time_limit: seconds, after which the process is killed.
@@ -39,7 +41,7 @@ def cold_start(
         backend,
         threads,
         time.time(),
-        stdin=json.dumps(list(history)),
+        stdin=json.dumps(dict(request) if isinstance(request, Mapping) else list(request)),
         time_limit=time_limit,
     )
     if ended.error:
@@ -48,7 +50,7 @@ def cold_start(
 
 
 def cold_starts(
-    path: str | Path, history: Sequence[str], backend: str, threads: int, processes: int
+    path: str | Path, request: Request, backend: str, threads: int, processes: int
 ) -> dict[str, dict[str, Any]]:
     """Medians over several fresh processes, one after the other.
 
@@ -61,7 +63,7 @@ def cold_starts(
     found, starts = [], []
     for _ in range(processes):
         starts.append(_interpreter_start())
-        found.append(cold_start(path, history, backend, threads))
+        found.append(cold_start(path, request, backend, threads))
     times = {part: _median([one[part] for one in found]) for part in MEASURED}
     times["python"] = _median(starts)
     parts = sum(time for part, time in times.items() if part != "process")

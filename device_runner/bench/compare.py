@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device_runner.bench.measure_ranking import COUNTS
 from device_runner.errors import EdgeRecError
 
 # Labels of the compared figures by their place in the report, and whether one that becomes worse fails the comparison.
@@ -14,6 +15,8 @@ FIGURES: dict[tuple[str, ...], tuple[str, bool]] = {
     ("recommend_ms", "p50"): ("recommend p50 (ms)", True),
     ("recommend_ms", "p90"): ("recommend p90 (ms)", True),
     ("recommend_ms", "p99"): ("recommend p99 (ms)", False),
+    **{("score_ms", str(count), "p50"): (f"score {count} p50 (ms)", True) for count in COUNTS},
+    **{("score_ms", str(count), "p95"): (f"score {count} p95 (ms)", False) for count in COUNTS},
     ("invoke_ms", "p50"): ("invoke p50 (ms)", True),
     ("step_ms", "p50"): ("step p50 (ms)", True),
     ("throughput_per_s",): ("throughput (1/s)", True),
@@ -23,6 +26,8 @@ FIGURES: dict[tuple[str, ...], tuple[str, bool]] = {
     ("energy", "joules"): ("energy of a call (J)", True),
 }
 MORE_IS_BETTER = {("throughput_per_s",)}
+# The entry that a report of each kind of model has.
+MAIN = {"retrieval": "recommend_ms", "ranking": "score_ms"}
 # What should be equal for a comparison to be about the files or the code alone.
 CIRCUMSTANCES: dict[tuple[str, ...], str] = {
     ("backend",): "runtime",
@@ -67,8 +72,11 @@ class Change:
     worse: bool
 
 
-def read_report(path: Path) -> dict[str, Any]:
+def read_report(path: Path, kind: str) -> dict[str, Any]:
     """A report that ``bench --json`` printed, of schema 1 or later.
+
+    Args:
+        kind: the kind of model that it must be of.
 
     Raises:
         ReportError: absent, or something else.
@@ -79,8 +87,10 @@ def read_report(path: Path) -> dict[str, Any]:
         raise ReportError(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ReportError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(report, dict) or not isinstance(report.get("recommend_ms"), dict):
+    if not isinstance(report, dict) or not isinstance(report.get(MAIN.get(kind_of(report), "")), dict):
         raise ReportError(f"{path}: not a report of bench; make one with: edgerec-device bench MODEL --json > FILE")
+    if kind_of(report) != kind:
+        raise ReportError(f"{path}: of a {kind_of(report)} model, this is a {kind} model; compare reports of one kind")
     return report
 
 
@@ -99,6 +109,11 @@ def compare_reports(before: Mapping[str, Any], after: Mapping[str, Any], thresho
         loss = -change if place in MORE_IS_BETTER else change
         found.append(Change(figure, old, new, change, loss < 0, counts and loss > threshold))
     return found
+
+
+def kind_of(report: Mapping[str, Any]) -> str:
+    """The kind of model that a report is of; those of early versions do not say it."""
+    return str(report.get("kind", "retrieval"))
 
 
 def differing_circumstances(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

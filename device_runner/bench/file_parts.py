@@ -15,6 +15,7 @@ MODEL_SUBGRAPHS, MODEL_BUFFERS = 2, 4
 SUBGRAPH_TENSORS = 0
 TENSOR_SHAPE, TENSOR_BUFFER = 0, 2
 BUFFER_DATA, BUFFER_SIZE = 0, 2
+ITEM_TABLE = "item_table"
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,15 @@ def file_parts(bundle: Bundle) -> dict[str, int]:
     """Bytes of the bundle's file, by part; all but ``total`` add up to it.
 
     ``item_table`` sums the constants of the model with one line for each item row, ``transitions`` those of the
-    item-to-item table and ``prior`` those with one number for each item, all without their quantization scales;
-    ``network`` is the rest of the model. ``ids``,
-    ``titles`` and further members are as they are stored in the ZIP, ``manifest`` with the ZIP's own directory.
+    item-to-item table and ``prior`` those with one number for each item (which a ranking model's item table includes),
+    all without their quantization scales; ``network`` is the rest of the model. ``ids``, ``titles`` and further members
+    are as they are stored in the ZIP, ``manifest`` with the ZIP's own directory.
 
     The bundle has been checked by ``Bundle.read``.
     """
     content = bundle.path.read_bytes()
     model_bytes = int(bundle.manifest["flatbuffer_bytes"])
-    tables = _tables(content[:model_bytes], bundle) if isinstance(bundle.contract, Retrieval) else {}
+    tables = _tables(content[:model_bytes], bundle) if len(bundle.items) > 1 else {}
     parts = {**tables, "network": model_bytes - sum(tables.values())}
     with zipfile.ZipFile(bundle.path) as archive:
         for info in archive.infolist():
@@ -85,8 +86,8 @@ def file_parts(bundle: Bundle) -> dict[str, int]:
 
 def _tables(model: bytes, bundle: Bundle) -> dict[str, int]:
     """Bytes of the constants by item."""
-    contract = bundle.contract_of(Retrieval)
-    lines = {contract.items + 1, contract.items + 1 + rows_of(bundle.user_features)}
+    contract, rows = bundle.contract, len(bundle.items)
+    lines = {rows, rows + rows_of(bundle.user_features)}
     root = FlatTable.root(model)
     sizes = [_buffer_bytes(buffer) for buffer in root.tables(MODEL_BUFFERS)]
     found: dict[int, str] = {}
@@ -95,7 +96,8 @@ def _tables(model: bytes, bundle: Bundle) -> dict[str, int]:
             start, rank = tensor.vector(TENSOR_SHAPE)
             shape = struct.unpack_from(f"<{rank}i", model, start) if rank else ()
             if lines.intersection(shape):
-                found[tensor.number(TENSOR_BUFFER, "<I")] = _table_of(shape, lines, contract.neighbours)
+                part = _table_of(shape, lines, contract.neighbours) if isinstance(contract, Retrieval) else ITEM_TABLE
+                found[tensor.number(TENSOR_BUFFER, "<I")] = part
     totals: dict[str, int] = {}
     for buffer, part in found.items():
         if size := sizes[buffer]:
@@ -106,7 +108,7 @@ def _tables(model: bytes, bundle: Bundle) -> dict[str, int]:
 def _table_of(shape: Sequence[int], lines: set[int], neighbours: int) -> str:
     """The name of a table of this shape with one line for each item."""
     columns = math.prod(shape) // next(size for size in shape if size in lines)
-    return "prior" if columns == 1 else "transitions" if columns == neighbours else "item_table"
+    return "prior" if columns == 1 else "transitions" if columns == neighbours else ITEM_TABLE
 
 
 def _buffer_bytes(buffer: FlatTable) -> int:

@@ -1,30 +1,17 @@
-"""One document with all that is measured of a bundle on this device, on real histories."""
+"""One document with all that is measured of a retrieval bundle on this device, on real histories."""
 
-import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from itertools import count
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from device_runner.backends import installed_backends
 from device_runner.bench.cold import cold_starts
-from device_runner.bench.device import describe_device, device_state
-from device_runner.bench.energy import EnergyUse, find_meter
-from device_runner.bench.file_parts import file_parts
+from device_runner.bench.device import device_state
 from device_runner.bench.operators import operator_profile
+from device_runner.bench.timing import CLOCK, WARM_UP, about, alternately, around, percentiles, throughput
 from device_runner.errors import HistoryError
 from device_runner.recommender import Recommender
-from device_runner.version import __version__
-
-SCHEMA = 2
-WARM_UP = 20
-PERCENTILES = (50, 90, 95, 99)
-CLOCK = time.perf_counter_ns
-# Seconds of calls for throughput and energy; meters are too coarse for less than the longer time.
-THROUGHPUT_SECONDS, ENERGY_SECONDS = 0.25, 3.0
 
 
 def bench(
@@ -69,34 +56,19 @@ def bench(
     whole, bare = _call_times(recommender, histories, runs, k)
     known = [item for item in histories[0] if recommender.rows([item])]
     stepped = _step_times(recommender, known, runs, k) if recommender.contract.state else None
-    throughput, energy = _throughput(recommender, histories, k)
+    rate, energy = throughput(lambda turn: recommender.recommend(histories[turn % len(histories)], k))
     cold = cold_starts(path, histories[0], recommender.backend, threads, processes)
+    operators = operator_profile(recommender.bundle, recommender.backend, _inputs(recommender, histories[0]))
     return {
-        "schema": SCHEMA,
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "edgerec": __version__,
-        "file": Path(path).name,
-        "name": recommender.bundle.name,
-        "fingerprint": recommender.bundle.fingerprint,
-        "scheme": recommender.bundle.scheme,
-        "backend": recommender.backend,
-        "backend_version": installed_backends().get(recommender.backend),
-        "threads": threads,
-        "runs": runs,
+        **about(recommender, path, threads, runs),
         "k": k,
         "histories": len(histories),
-        "recommend_ms": _percentiles(whole),
-        "invoke_ms": _percentiles(bare),
-        "overhead_ms": _percentiles(whole - bare),
-        "step_ms": None if stepped is None else _percentiles(stepped),
-        "throughput_per_s": round(throughput, 1),
-        "cold_start_ms": cold["times"],
-        "cold_starts": cold["spread"],
-        **cold["memory"],
-        "bytes": file_parts(recommender.bundle),
-        "operators": operator_profile(recommender.bundle, recommender.backend, recommender.rows(histories[0])),
-        "energy": energy,
-        "device": {**describe_device(), "before": before, "after": device_state()},
+        "recommend_ms": percentiles(whole),
+        "invoke_ms": percentiles(bare),
+        "overhead_ms": percentiles(whole - bare),
+        "step_ms": None if stepped is None else percentiles(stepped),
+        "throughput_per_s": round(rate, 1),
+        **around(recommender, cold, operators, energy, before),
     }
 
 
@@ -108,27 +80,11 @@ def _call_times(
     The signature gets what the whole call gives it: the history's rows, and those to exclude.
     """
     prepared = [_inputs(recommender, history) for history in histories]
-    for turn in range(WARM_UP):
-        recommender.recommend(histories[turn % len(histories)], k)
-        recommender.invoke(prepared[turn % len(histories)])
-    whole, bare = np.empty(runs), np.empty(runs)
-
-    def call(turn: int) -> None:
-        history = histories[turn % len(histories)]
-        start = CLOCK()
-        recommender.recommend(history, k)
-        whole[turn] = CLOCK() - start
-
-    def invoke(turn: int) -> None:
-        inputs = prepared[turn % len(histories)]
-        start = CLOCK()
-        recommender.invoke(inputs)
-        bare[turn] = CLOCK() - start
-
-    for turn in range(runs):
-        # Each comes first every other time, as the second one finds the caches filled.
-        for timed in (call, invoke) if turn % 2 else (invoke, call):
-            timed(turn)
+    whole, bare = alternately(
+        runs,
+        lambda turn: recommender.recommend(histories[turn % len(histories)], k),
+        lambda turn: recommender.invoke(prepared[turn % len(histories)]),
+    )
     return whole, bare
 
 
@@ -151,33 +107,3 @@ def _step_times(recommender: Recommender, history: Sequence[str], runs: int, k: 
         recommender.recommend_from_state(state, k, history)
         times[max(turn, 0)] = CLOCK() - start
     return times
-
-
-def _throughput(
-    recommender: Recommender, histories: Sequence[Sequence[str]], k: int
-) -> tuple[float, dict[str, Any] | None]:
-    """Calls a second, back to back, and the energy that they used where the board has a meter: ``source``, ``watts``,
-    ``seconds``, and ``joules`` of one call.
-    """
-    meter = find_meter()
-    limit = ENERGY_SECONDS if meter else THROUGHPUT_SECONDS
-    with EnergyUse(meter) as use:
-        calls, seconds = _repeat(lambda turn: recommender.recommend(histories[turn % len(histories)], k), limit)
-    if use.found is None:
-        return calls / seconds, None
-    return calls / seconds, {**use.found, "joules": use.found["joules"] / calls}
-
-
-def _repeat(call: Callable[[int], object], seconds: float) -> tuple[int, float]:
-    """How many calls were made until at least this time had passed, and the time that they took."""
-    start = CLOCK()
-    for turn in count(1):
-        call(turn)
-        if (passed := (CLOCK() - start) / 1e9) >= seconds:
-            return turn, passed
-    raise AssertionError("count() does not end")
-
-
-def _percentiles(nanoseconds: np.ndarray) -> dict[str, float]:
-    values = np.percentile(nanoseconds / 1e6, PERCENTILES)
-    return {f"p{p}": round(float(value), 4) for p, value in zip(PERCENTILES, values, strict=True)}

@@ -1,14 +1,14 @@
 """Run as a process by ``operator_profile``: profiles the operators of a bundle through the C functions of LiteRT 2.3.0.
 
-``python -m device_runner.bench.operators_process MODEL < history.json`` prints one JSON list (see
-``operator_profile``). The history is of rows.
+``python -m device_runner.bench.operators_process MODEL < inputs.json`` prints one JSON list (see
+``operator_profile``). The inputs are an object of dtypes and values by name.
 """
 
 import ctypes
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from device_runner.bundle import Bundle
-from device_runner.contract import Retrieval
+from device_runner.contract import Ranking, Retrieval
 
 WARM_UP, RUNS = 5, 50
 # From LiteRT's C headers: a tensor's types, the accelerator, a buffer in host memory, and a lock for writing.
@@ -74,25 +74,17 @@ class Library:
         return found.value
 
 
-def profile(path: str, contract: Retrieval, history: Sequence[int]) -> str:
-    """The profiler's own text for ``RUNS`` recommendations."""
+def profile(path: str, contract: Retrieval | Ranking, inputs: Mapping[str, np.ndarray]) -> str:
+    """The profiler's own text for ``RUNS`` calls of the contract's first signature."""
     library = Library()
     environment = library.handle("CreateEnvironment", 0, None)
     model = library.handle("CreateModelFromFile", environment, path.encode())
-    place, signature = _signature(library, model, "recommend")
+    place, signature = _signature(library, model, contract.signatures[0])
     options, keep = _profiling_options(library)
     compiled = library.handle("CreateCompiledModel", environment, model, options)
     profiler = library.handle("CompiledModelGetProfiler", compiled)
-    newest = list(history)[-contract.max_history :]
-    padded = [0] * (contract.max_history - len(newest)) + newest
-    inputs = {"history": np.array([padded], np.int32), "exclude": np.zeros((1, contract.max_exclude), np.int32)}
-    outputs = {
-        "ids": np.zeros((1, contract.top_k), np.int32),
-        "scores": np.zeros((1, contract.top_k), np.float32),
-        "item_scores": np.zeros((1, contract.items + 1), np.float32),
-    }
     given = _buffers(library, environment, signature, "Input", inputs)
-    taken = _buffers(library, environment, signature, "Output", outputs)
+    taken = _buffers(library, environment, signature, "Output", _outputs(contract))
 
     def run() -> None:
         arguments = (ctypes.c_size_t(len(given)), given, ctypes.c_size_t(len(taken)), taken)
@@ -125,6 +117,17 @@ def operators(text: str) -> list[dict[str, Any]]:
     ]
 
 
+def _outputs(contract: Retrieval | Ranking) -> dict[str, np.ndarray]:
+    """Arrays of the shapes and dtypes of the signature's outputs."""
+    if isinstance(contract, Ranking):
+        return {"scores": np.zeros(contract.candidates, np.float32)}
+    return {
+        "ids": np.zeros((1, contract.top_k), np.int32),
+        "scores": np.zeros((1, contract.top_k), np.float32),
+        "item_scores": np.zeros((1, contract.items + 1), np.float32),
+    }
+
+
 def _signature(library: Library, model: ctypes.c_void_p, name: str) -> tuple[int, ctypes.c_void_p]:
     for place in range(library.count("GetNumModelSignatures", model)):
         signature = library.handle("GetModelSignature", model, ctypes.c_size_t(place))
@@ -151,7 +154,7 @@ def _buffers(
     environment: ctypes.c_void_p,
     signature: ctypes.c_void_p,
     side: str,
-    arrays: dict[str, np.ndarray],
+    arrays: Mapping[str, np.ndarray],
 ) -> Any:
     """A C array of buffers with the contents of the arrays, in the signature's order."""
     made = []
@@ -172,8 +175,8 @@ def _buffers(
 
 def main() -> None:
     (path,) = sys.argv[1:]
-    contract = Bundle.read(path).contract_of(Retrieval)
-    print(json.dumps(operators(profile(path, contract, json.load(sys.stdin)))))
+    inputs = {name: np.array(values, dtype) for name, (dtype, values) in json.load(sys.stdin).items()}
+    print(json.dumps(operators(profile(path, Bundle.read(path).contract, inputs))))
 
 
 if __name__ == "__main__":

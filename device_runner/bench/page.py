@@ -5,7 +5,8 @@ from html import escape
 from string import Template
 from typing import Any
 
-from device_runner.bench.compare import shown_figure
+from device_runner.bench.compare import kind_of, shown_figure
+from device_runner.bench.measure_ranking import USUAL
 from device_runner.bench.page_template import PAGE
 
 # Names for people of the parts of the cold start and of the file, in the order of their bars.
@@ -48,8 +49,7 @@ def page_of(report: Mapping[str, Any]) -> str:
         board=escape(board),
         subtitle=escape(
             f"{report['scheme']} · {report['backend']} {report['backend_version'] or ''} · {report['threads']} "
-            f"thread{'s' if report['threads'] > 1 else ''} · {report['runs']:,} calls on {report['histories']:,} "
-            f"{'histories' if report['histories'] > 1 else 'history'} · "
+            f"thread{'s' if report['threads'] > 1 else ''} · {report['runs']:,} calls on {_asked(report)} · "
             f"{report['measured_at'][:16].replace('T', ' ')} UTC"
         ),
         tiles="".join(_tiles(report)),
@@ -68,17 +68,29 @@ def page_of(report: Mapping[str, Any]) -> str:
     )
 
 
+def _asked(report: Mapping[str, Any]) -> str:
+    """What the calls were made with, in words."""
+    if kind_of(report) == "ranking":
+        return f"{report['requests']:,} request{'s' if report['requests'] > 1 else ''}"
+    return f"{report['histories']:,} {'histories' if report['histories'] > 1 else 'history'}"
+
+
 def _tiles(report: Mapping[str, Any]) -> Iterable[str]:
-    yield _tile(_ms(report["recommend_ms"]["p50"]), "a recommendation (p50)")
-    if report["step_ms"]:
-        yield _tile(_ms(report["step_ms"]["p50"]), "one more event (p50)")
+    ranking = kind_of(report) == "ranking"
+    if ranking:
+        yield _tile(_ms(report["score_ms"][str(USUAL)]["p50"]), f"{USUAL} candidates (p50)")
+    else:
+        yield _tile(_ms(report["recommend_ms"]["p50"]), "a recommendation (p50)")
+        if report["step_ms"]:
+            yield _tile(_ms(report["step_ms"]["p50"]), "one more event (p50)")
     yield _tile(f"{report['cold_start_ms']['process']:.0f} ms", "process start to first answer")
     yield _tile(f"{report['peak_rss_mb']:.0f} MB", "peak memory")
     yield _tile(f"{report['bytes']['total'] / 1000:,.0f} kB", "file")
-    yield _tile(f"{report['throughput_per_s']:,.0f}", "recommendations a second")
+    yield _tile(f"{report['throughput_per_s']:,.0f}", f"{'candidates' if ranking else 'recommendations'} a second")
     if report["energy"]:
         yield _tile(
-            f"{report['energy']['joules'] * 1e3:.2f} mJ", f"a recommendation, at {report['energy']['watts']:.1f} W"
+            f"{report['energy']['joules'] * 1e3:.2f} mJ",
+            f"{f'{USUAL} candidates' if ranking else 'a recommendation'}, at {report['energy']['watts']:.1f} W",
         )
 
 
@@ -89,7 +101,8 @@ def _tile(figure: str, label: str) -> str:
 def _latency(report: Mapping[str, Any]) -> str:
     """A row for each kind of call: a bar to the median, ticks at p90 and p99, and the figures."""
     kinds = {"recommend_ms": "recommend()", "invoke_ms": "bare model", "step_ms": "step and recommend"}
-    found = {said: report[name] for name, said in kinds.items() if report[name]}
+    found = {said: report[name] for name, said in kinds.items() if report.get(name)}
+    found = {f"score({count})": times for count, times in report.get("score_ms", {}).items()} | found
     # The scale ends at the largest p90: one late call must not press all bars flat.
     end = max(times["p90"] for times in found.values()) * 1.08
     rows = []

@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from device_runner.bench import bench as measure
+from device_runner.bench import bench_ranking
 from device_runner.bench.compare import (
     Change,
     check_changes,
     compare_reports,
     differing_circumstances,
+    kind_of,
     read_report,
     shown_figure,
 )
@@ -19,7 +21,7 @@ from device_runner.bench.page import page_of
 from device_runner.bundle import Bundle
 from device_runner.cli.options import BACKEND, MODEL, THREADS
 from device_runner.command import json_option, print_json
-from device_runner.contract import Retrieval
+from device_runner.contract import Ranking, Retrieval
 from device_runner.errors import HistoryError
 from device_runner.history import read_history
 
@@ -27,16 +29,16 @@ from device_runner.history import read_history
 SHOWN_OPERATORS = 5
 
 
-@click.command()
+@click.command(short_help="Measure latency, cold start, memory and energy here.")
 @MODEL
 @click.option(
     "--history",
     "history_paths",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A history to measure with; may be repeated. Default: the made-up golden histories inside the bundle.",
+    help="A history to measure with; may be repeated. Default: those of the golden vectors inside the bundle.",
 )
-@click.option("--runs", type=click.IntRange(1), default=500, show_default=True, help="Timed calls.")
+@click.option("--runs", type=click.IntRange(1), default=500, show_default=True, help="Timed calls of each kind.")
 @click.option(
     "--processes",
     type=click.IntRange(1, 1000),
@@ -79,20 +81,22 @@ def bench(
 ) -> None:
     """Measure latency, cold start, memory and energy on this device.
 
+    Of a ranking model, calls with 1, 10, 100 and 1000 candidates are timed.
+
     Example: edgerec-device bench model.tflite --history history.csv --json > today.json
 
     Later, on the same device: edgerec-device bench model.tflite --history history.csv --compare today.json
     """
-    earlier = None if other is None else read_report(other)
     bundle = Bundle.read(model)
-    if history_paths:
-        histories = [read_history(path, bundle.item_column) for path in history_paths]
+    earlier = None if other is None else read_report(other, bundle.contract.kind)
+    histories = [read_history(path, bundle.item_column) for path in history_paths]
+    if isinstance(bundle.contract, Ranking):
+        result = bench_ranking(model, histories, backend, threads, runs, processes)
     else:
-        histories = _golden_histories(bundle)
-    histories = [history for history in histories if history]
-    if not histories:
-        raise HistoryError("no event to measure with; give --history FILE")
-    result = measure(model, histories, backend, threads, runs, processes=processes)
+        histories = [history for history in histories or _golden_histories(bundle) if history]
+        if not histories:
+            raise HistoryError("no event to measure with; give --history FILE")
+        result = measure(model, histories, backend, threads, runs, processes=processes)
     changes = None if earlier is None else compare_reports(earlier, result, threshold)
     if changes is not None:
         result["compared"] = {
@@ -123,12 +127,12 @@ def _show(result: dict[str, Any]) -> None:
     )
     named = ", ".join(dict.fromkeys(name for name in (device["board"], device["cpu"]) if name))
     click.echo(f"device      {named} ({device['machine']}, {device['cores']} cores)")
-    for name in ("recommend", "invoke", "step"):
-        times = result[f"{name}_ms"]
-        if times is None:
-            continue
-        click.echo(f"{name:<10}  p50 {times['p50']:.3f} ms   p90 {times['p90']:.3f} ms   p99 {times['p99']:.3f} ms")
-    click.echo(f"throughput  {result['throughput_per_s']:,.0f} recommendations a second")
+    calls = {f"score {count}": times for count, times in result.get("score_ms", {}).items()}
+    calls |= {name: times for name in ("recommend", "invoke", "step") if (times := result.get(f"{name}_ms"))}
+    for name, times in calls.items():
+        click.echo(f"{name:<10}  " + "   ".join(f"p{p} {times[f'p{p}']:.3f} ms" for p in (50, 90, 95, 99)))
+    counted = "candidates" if kind_of(result) == "ranking" else "recommendations"
+    click.echo(f"throughput  {result['throughput_per_s']:,.0f} {counted} a second")
     cold = result["cold_start_ms"]
     click.echo(
         f"cold start  {cold['process']:.0f} ms from process start to first answer, of which Python "

@@ -9,10 +9,21 @@ import click
 from device_runner.errors import HistoryError
 from device_runner.features import ITEM, Feature
 from device_runner.history import csv_records, item_names, read_json, read_text
-from device_runner.ranker import Candidate
+from device_runner.ranker import Candidate, Ranker
 
 # Between the categories of one cell or option.
 SEPARATOR = "|"
+CONTEXT = click.option(
+    "--context",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What is known of the moment, for a ranking model (inspect lists it); may be repeated.",
+)
+
+
+def features_of(ranker: Ranker, *kinds: str) -> dict[str, Feature]:
+    """The features of a ranking model that belong to the user, the context, an item or the retrieval, by name."""
+    return {feature.name: feature for feature in ranker.features if feature.of in kinds and feature.input != ITEM}
 
 
 def read_candidates(path: Path, features: Mapping[str, Feature], item_column: str | None) -> list[Candidate]:
@@ -45,10 +56,10 @@ def value_of(feature: Feature, text: str) -> object:
     if feature.type != "number":
         return [part.strip() for part in text.split(SEPARATOR)] if feature.size else text
     try:
-        number = float(text)
+        number: float = int(text) if text.isdecimal() else float(text)
     except ValueError:
         number = math.inf
-    if math.isinf(number):
+    if not isinstance(number, int) and math.isinf(number):
         raise ValueError(f"{feature.name}={text}: give a number")
     return number
 

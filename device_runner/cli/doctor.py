@@ -11,7 +11,7 @@ from device_runner.doctor import examine
 MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "red")}
 
 
-@click.command()
+@click.command(short_help="Find what keeps a model from running here.")
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @json_option
 def doctor(model: Path | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from device_runner.command import json_option, print_json
+from device_runner.errors import one_line
 
 DATABASE = click.argument("database", type=click.Path(path_type=Path))
 MAX_EVENTS = click.option(
@@ -20,12 +21,12 @@ MAX_DAYS = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Keep the user's events in a store on the device.")
 def history() -> None:
     """Keep the user's events in a store on the device: an SQLite file that only its owner can read."""
 
 
-@history.command()
+@history.command(short_help="Add events, oldest first.")
 @DATABASE
 @click.argument("items", nargs=-1, required=True)
 @click.option("--type", "kind", default="", help='What happened, such as "purchase".')
@@ -57,7 +58,7 @@ def add(
     click.echo(f"{kept} added, {held:,} events in {database}")
 
 
-@history.command("list")
+@history.command("list", short_help="List the events, oldest first.")
 @DATABASE
 @click.option("--last", type=click.IntRange(1), help="Only so many of the newest events.")
 @click.option("--type", "types", multiple=True, help="Only events of this type; may be repeated.")
@@ -73,10 +74,12 @@ def show(database: Path, last: int | None, types: tuple[str, ...], as_json: bool
         return
     for event in events:
         fields = event.to_json()
-        click.echo(f"{fields['time']:<27}  {fields['item_id']:<12}  {fields['type']}".rstrip())
+        # An id may hold line feeds and codes that terminals obey.
+        item, kind = one_line(fields["item_id"]), one_line(fields["type"])
+        click.echo(f"{fields['time']:<27}  {item:<12}  {kind}".rstrip())
 
 
-@history.command("import")
+@history.command("import", short_help="Add the events of a file, all or none.")
 @DATABASE
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--item-column", help="Name of the column with the item ids, if it is not item_id.")
@@ -103,7 +106,7 @@ def import_(
     click.echo(f"{kept:,} events added" + (f", {len(events) - kept:,} beyond the limits" * (kept < len(events))))
 
 
-@history.command()
+@history.command(short_help="Write the events as CSV or JSON.")
 @DATABASE
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-")
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), help="Default: by the name of FILE, else csv.")
@@ -128,7 +131,7 @@ def export(database: Path, file: Path, form: str | None) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-@history.command()
+@history.command(short_help="Remove every event of an item.")
 @DATABASE
 @click.argument("item")
 def remove(database: Path, item: str) -> None:
@@ -139,7 +142,7 @@ def remove(database: Path, item: str) -> None:
         click.echo(f"events removed: {store.remove(item):,}")
 
 
-@history.command()
+@history.command(short_help="Erase all events.")
 @DATABASE
 @click.confirmation_option(prompt="Erase all events?", help="Erase without asking.")
 def clear(database: Path) -> None:

@@ -9,20 +9,26 @@ from device_runner.cli.options import MODEL
 from device_runner.command import json_option, print_json
 from device_runner.contract import Ranking, Retrieval
 from device_runner.errors import BundleError
-from device_runner.features import HISTORY, ITEM, OF, features_from_json
+from device_runner.features import HISTORY, HISTORY_VALUES, ITEM, OF, RETRIEVAL_SCORE, features_from_json
 
+# What a ranking model predicts, by the kind of its labels.
+LABELS = {
+    "rating": "a rating",
+    "binary": "the chance of a positive response",
+    "implicit": "the chance of an interaction",
+}
 # Figures of a contract's agreement with the Keras model, and how to say them.
 AGREEMENT = {"overlap@10": "top-10 overlap with Keras", "kendall_tau": "Kendall's tau with Keras"}
 
 
-@click.command()
+@click.command(short_help="Show what a model file holds.")
 @MODEL
 @json_option
 def inspect(model: Path, as_json: bool) -> None:
     """Show what a bundle holds: contract, scheme, verified runtimes, measured quality."""
     bundle = Bundle.read(model)
     if as_json:
-        print_json(bundle.manifest)
+        print_json({**bundle.manifest, "features": list(bundle.features)} if bundle.features else bundle.manifest)
         return
     facts = _facts(bundle)
     width = max(len(label) for label, _ in facts)
@@ -48,6 +54,8 @@ def _facts(bundle: Bundle) -> list[tuple[str, str]]:
     facts += [("user", f"{feature.name}: {feature.describe()}") for feature in bundle.user_features]
     for name, result in bundle.runtimes.items():
         agreement = [f"{said} {result[figure]}" for figure, said in AGREEMENT.items() if figure in result]
+        if (limits := result.get("not_on")) and isinstance(limits, list):
+            agreement.append(f"may crash on processors with {', '.join(map(str, limits))}")
         facts.append(("verified on", f"{name} {result.get('version')}: {', '.join(agreement) or 'no figure'}"))
     dataset = manifest.get("dataset", {})
     facts.append(("data set", f"{dataset.get('name')} (split {dataset.get('split_fingerprint')})"))
@@ -79,9 +87,8 @@ def _retrieval_facts(bundle: Bundle, contract: Retrieval) -> list[tuple[str, str
 
 def _ranking_facts(bundle: Bundle, contract: Ranking) -> list[tuple[str, str]]:
     facts = [("scores", f"{contract.candidates:,} candidates at once")]
-    label = bundle.manifest.get("label")
-    if isinstance(label, dict):
-        facts.append(("score", f"a {label.get('kind')}, of the column {label.get('column')}"))
+    if said := LABELS.get(str(bundle.manifest.get("label"))):
+        facts.append(("score", said))
     if len(bundle.items) > 1:
         facts.append(("catalogue", f"{len(bundle.items) - 1:,} items{', with titles' if bundle.titles else ''}"))
     if not bundle.features:
@@ -95,5 +102,8 @@ def _ranking_facts(bundle: Bundle, contract: Ranking) -> list[tuple[str, str]]:
         if feature.of in OF and feature.input != ITEM:
             facts.append((feature.of, f"{feature.name}: {feature.describe()}"))
         elif feature.input == HISTORY:
-            facts.append(("reads", f"the last {feature.size} events"))
+            valued = any(other.input == HISTORY_VALUES for other in features)
+            facts.append(("reads", f"the last {feature.size} events{', with their values' if valued else ''}"))
+        elif feature.input == RETRIEVAL_SCORE:
+            facts.append(("reads", "the score of the recommender that retrieved a candidate"))
     return facts

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from device_runner.bundle import Bundle
-from device_runner.errors import EdgeRecError
+from device_runner.errors import EdgeRecError, one_line
 from device_runner.history import read_history
 from device_runner.recommendations import Recommendations
 from device_runner.selection import caps_of
@@ -73,7 +73,7 @@ def caps(options: Sequence[str], bundle: Bundle) -> dict[str, int] | None:
 def show_list(found: Recommendations, bundle: Bundle) -> None:
     """One line for each item: place, score, id and title, and why where that is known."""
     for place, entry in enumerate(found, 1):
-        line = f"{place:>3}  {entry.score:>8.3f}  {entry.item:<12}  {entry.title}".rstrip()
+        line = f"{place:>3}  {entry.score:>8.3f}  {one_line(entry.item):<12}  {one_line(entry.title)}".rstrip()
         if entry.because is not None:
             line += f"  because of {called(entry.because, bundle)}"
         click.echo(line)
@@ -81,4 +81,4 @@ def show_list(found: Recommendations, bundle: Bundle) -> None:
 
 def called(item: str, bundle: Bundle) -> str:
     """The title of an item of the catalogue, or its id where it has none."""
-    return (bundle.titles[bundle.items.index(item)] if bundle.titles else "") or item
+    return one_line((bundle.titles[bundle.items.index(item)] if bundle.titles else "") or item)

@@ -14,6 +14,19 @@ BACKEND = click.option(
     show_default=True,
     help="TFLite runtime; auto takes the first installed one that the file was verified on.",
 )
+RANKER = click.option(
+    "--ranker",
+    type=click.Path(path_type=Path),
+    metavar="RANKER",
+    help="A ranking bundle that puts what MODEL retrieves in order.",
+)
+RETRIEVE = click.option(
+    "--retrieve",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    help="With --ranker: how many items are retrieved for it.",
+)
 THREADS = click.option(
     "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Interpreter threads."
 )

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from device_runner.bundle import Bundle
-from device_runner.cli.candidates import read_candidates, values_of
+from device_runner.cli.candidates import CONTEXT, features_of, read_candidates, values_of
 from device_runner.cli.options import BACKEND, MODEL, THREADS
 from device_runner.cli.user import USER, known_of_user, named_values
 from device_runner.command import json_option, print_json
 from device_runner.contract import Ranking
-from device_runner.errors import EdgeRecError
-from device_runner.features import ITEM, RETRIEVAL_SCORE
-from device_runner.history import read_history
+from device_runner.errors import EdgeRecError, one_line
+from device_runner.features import ITEM
+from device_runner.history import read_history, read_valued_history
 from device_runner.ranker import Candidate, Ranker
 from device_runner.recommender import Recommender
 
@@ -22,22 +22,18 @@ from device_runner.recommender import Recommender
 Scored = tuple[list[str], list[float | None], str]
 
 
-@click.command()
+@click.command(short_help="Score given items.")
 @MODEL
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option(
     "--history",
     "history_path",
     type=click.Path(path_type=Path),
-    help="The user's events, oldest first, as for recommend. A ranking model may do without.",
+    help="The user's events, oldest first, as for recommend. A ranking model may do without, and reads a column value "
+    "(or rating) if it has learned from values.",
 )
 @USER
-@click.option(
-    "--context",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="What is known of the moment, for a ranking model (inspect lists it); may be repeated.",
-)
+@CONTEXT
 @click.option(
     "--candidates",
     "candidates_path",
@@ -84,9 +80,9 @@ def score(
     titles = dict(zip(bundle.items, bundle.titles, strict=True)) if bundle.titles else {}
     for item, value in zip(shown, scores, strict=True):
         if value is None:
-            click.echo(f"{'':>8}  {item:<12}  not in the catalogue")
+            click.echo(f"{'':>8}  {one_line(item):<12}  not in the catalogue")
         else:
-            click.echo(f"{value:>8.3f}  {item:<12}  {titles.get(item, '')}".rstrip())
+            click.echo(f"{value:>8.3f}  {one_line(item):<12}  {one_line(titles.get(item, ''))}".rstrip())
 
 
 def _retrieved(
@@ -118,18 +114,14 @@ def _ranked(
 ) -> Scored:
     ranker = Ranker.load(model, backend, threads)
     column = ranker.bundle.item_column
-    of = {
-        kind: {f.name: f for f in ranker.features if f.of == kind and f.input not in (ITEM, RETRIEVAL_SCORE)}
-        for kind in ("user", "context", "item")
-    }
-    known_user = values_of(named_values(user, "--user"), of["user"], "--user")
-    known_context = values_of(named_values(context, "--context"), of["context"], "--context")
+    known_user = values_of(named_values(user, "--user"), features_of(ranker, "user"), "--user")
+    known_context = values_of(named_values(context, "--context"), features_of(ranker, "context"), "--context")
     candidates: list[Candidate] = list(items)
     if candidates_path is not None:
-        candidates += read_candidates(candidates_path, of["item"], column)
-    history = [] if history_path is None else read_history(history_path, column)
+        candidates += read_candidates(candidates_path, features_of(ranker, "item", "retrieval"), column)
+    history, values = ([], None) if history_path is None else read_valued_history(history_path, column)
     try:
-        scores = ranker.score(known_user, candidates, known_context, history)
+        scores = ranker.score(known_user, candidates, known_context, history, values)
     except (TypeError, ValueError) as error:  # a value in a JSON file
         raise EdgeRecError(f"{candidates_path or model}: {error}") from None
     shown = [one if isinstance(one, str) else str(one.get(ITEM, "")) for one in candidates]

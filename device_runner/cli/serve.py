@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
-from device_runner.cli.options import BACKEND, MODEL, THREADS
-from device_runner.serve import Address, Limits
+from device_runner.cli.options import BACKEND, MODEL, RANKER, RETRIEVE, THREADS
+from device_runner.serve import Address, Limits, Source
 from device_runner.serve import serve as run
 from device_runner.serve.server import PORT
 
 
-@click.command()
+@click.command(short_help="Serve a model as JSON to programs of this device.")
 @MODEL
+@RANKER
+@RETRIEVE
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on; others are refused."
 )
@@ -44,6 +46,8 @@ from device_runner.serve.server import PORT
 @THREADS
 def serve(
     model: Path,
+    ranker: Path | None,
+    retrieve: int,
     host: str,
     port: int,
     unix: Path | None,
@@ -57,6 +61,10 @@ def serve(
     POST /recommend takes the arguments of Recommender.recommend: {"history": ["1029743"], "k": 5}. POST /score takes
     "history" and "candidates", POST /similar "item" and "k". GET /health and GET /model say what is in service.
 
+    If MODEL is a ranking model, POST /score takes the arguments of Ranker.score: {"user": {"age": 31}, "candidates":
+    ["995242"]}. With --ranker, POST /recommend has the items in the order of RANKER, takes "context" and
+    "history_values" too, and POST /score is RANKER's.
+
     SIGHUP loads the file again, after it gave the right answers in a process of its own; SIGTERM ends the server when
     open requests are answered.
 
@@ -68,6 +76,8 @@ def serve(
 
     def ready(server: object) -> None:
         taken = getattr(server, "server_port", port)
-        click.echo(f"serving {model} on {replace(address, port=taken)}", err=True)
+        files = " and ".join(map(str, source.files))
+        click.echo(f"serving {files} on {replace(address, port=taken)}", err=True)
 
-    run(model, address, backend, threads, limits, ready)
+    source = Source(model, ranker, retrieve, backend, threads)
+    run(source, address, limits, ready)

@@ -11,7 +11,7 @@ from device_runner.errors import EdgeRecError
 from device_runner.recommender import Recommender
 
 
-@click.command()
+@click.command(short_help="List the items nearest to one.")
 @MODEL
 @click.argument("item")
 @list_options

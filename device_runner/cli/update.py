@@ -23,7 +23,7 @@ SIGNATURE = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Put a new model in service, after a trial.")
 @CURRENT
 @click.argument("new", type=click.Path(path_type=Path))
 @KEY
@@ -69,7 +69,7 @@ def update(
         )
 
 
-@click.command()
+@click.command(short_help="Put the model before the last update in service.")
 @CURRENT
 @KEY
 @BACKEND
@@ -90,7 +90,7 @@ def rollback(current: Path, key: Path | None, backend: str, as_json: bool) -> No
         click.echo(f"{current}.previous is the same model (release {done.release}); nothing was changed.")
 
 
-@click.command()
+@click.command(short_help="Check that a model is signed by a key.")
 @MODEL
 @click.option(
     "--key",

@@ -1,6 +1,5 @@
 """What the endpoint answers: from a method, a path and a body to a status and a document."""
 
-import json
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -8,32 +7,18 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from device_runner.features import OF
+from device_runner.loaded import ServedModel
+from device_runner.ranker import Ranker
 from device_runner.recommendations import Recommendations
 from device_runner.recommender import Recommender
+from device_runner.serve import fields
+from device_runner.serve.fields import Check, Limits, read_fields
+from device_runner.two_stage import TwoStage
 from device_runner.version import __version__
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request, and all of them together, may cost.
-
-    Attributes:
-        body_bytes: size of a request's body.
-        k: items of a list.
-        ids: ids of each list of a request (history, exclude, allow, candidates).
-        id_length: characters of an id, or of a name or a text value of a user feature.
-        seconds: for a client to send a whole request, and to take a whole answer.
-        idle_seconds: between two requests of one connection.
-        connections: open at the same time; a further one is answered with 503.
-    """
-
-    body_bytes: int = 1 << 20
-    k: int = 1000
-    ids: int = 20_000
-    id_length: int = 1000
-    seconds: float = 10.0
-    idle_seconds: float = 60.0
-    connections: int = 16
+# What may be in service: a recommender, a ranking model, or both, one behind the other.
+Served = Recommender | Ranker | TwoStage
 
 
 class RequestError(Exception):
@@ -46,14 +31,14 @@ class RequestError(Exception):
 
 @dataclass
 class Endpoint:
-    """Answers requests with a recommender, which may be exchanged at any time.
+    """Answers requests with a model, which may be exchanged at any time.
 
     Attributes:
-        recommender: the one in service.
+        served: the one in service.
         limits: of each request.
     """
 
-    recommender: Recommender
+    served: Served
     limits: Limits = field(default_factory=Limits)
     _requests: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,143 +50,44 @@ class Endpoint:
             RequestError: there is no such path, or the request is malformed or beyond a limit.
         """
         path = path.partition("?")[0]
-        wanted = {name: route_method for (route_method, name) in ROUTES}.get(path)
-        if wanted is None:
-            known = ", ".join(f"{known_method} {name}" for known_method, name in ROUTES)
+        served = self.served  # one for the whole request
+        questions = QUESTIONS[type(served)]
+        methods = {"/health": "GET", "/model": "GET", **dict.fromkeys(questions, "POST")}
+        if path not in methods:
+            known = ", ".join(f"{of} {name}" for name, of in methods.items())
             raise RequestError(HTTPStatus.NOT_FOUND, f"no such path; there are {known}")
-        if method != wanted:
-            raise RequestError(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} is for {wanted}")
+        if method != methods[path]:
+            raise RequestError(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} is for {methods[path]}")
         with self._lock:
             self._requests += 1
-        route, fields = ROUTES[method, path]
-        recommender = self.recommender  # one for the whole request
-        if method == "GET":
-            return route(self, recommender, {})
+        if path == "/health":
+            return {"status": "ok", **_health(served), "requests": self._requests}
+        if path == "/model":
+            limits = {name: getattr(self.limits, name) for name in ("body_bytes", "k", "ids", "connections")}
+            return {**_described(served), "edgerec": __version__, "limits": limits}
+        question = questions[path]
         try:
-            return route(self, recommender, self._fields(body, fields))
+            given = read_fields(body, question.fields, self.limits)
+            if missing := [name for name in question.required if name not in given]:
+                raise ValueError(f"{missing[0]} is missing")
+            return question.answer(served, given)
         except (TypeError, ValueError) as error:
             raise RequestError(HTTPStatus.BAD_REQUEST, str(error)) from None
 
-    def _fields(self, body: bytes, fields: Mapping[str, "Check"]) -> dict[str, Any]:
-        """The fields of a body, which are checked; those that are ``null`` count as absent."""
-        try:
-            document = json.loads(body, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"the body is not JSON ({error})") from None
-        if not isinstance(document, dict):
-            raise TypeError(f"the body is not a JSON object; it may have {', '.join(fields)}")
-        if unknown := set(document) - set(fields):
-            raise ValueError(f"unknown field {_shown(min(unknown))}; there are {', '.join(fields)}")
-        given = {name: value for name, value in document.items() if value is not None}
-        for name, value in given.items():
-            fields[name](name, value, self.limits)
-        return given
 
-    def recommend(self, recommender: Recommender, given: dict[str, Any]) -> dict[str, Any]:
-        _require(given, "history")
-        return _listed(recommender.recommend(**given))
+@dataclass(frozen=True)
+class Question:
+    """What may be asked by POST.
 
-    def similar(self, recommender: Recommender, given: dict[str, Any]) -> dict[str, Any]:
-        _require(given, "item")
-        return _listed(recommender.similar(**given))
+    Attributes:
+        answer: the document for the model in service and the checked fields.
+        fields: how each is checked, by name.
+        required: those that must be there.
+    """
 
-    def score(self, recommender: Recommender, given: dict[str, Any]) -> dict[str, Any]:
-        _require(given, "history")
-        _require(given, "candidates")
-        scores = recommender.score(**given)
-        return {"scores": [None if math.isnan(score) else score for score in scores]}
-
-    def health(self, recommender: Recommender, _: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "status": "ok",
-            "model": recommender.bundle.name,
-            "fingerprint": recommender.bundle.fingerprint,
-            "requests": self._requests,
-        }
-
-    def model(self, recommender: Recommender, _: dict[str, Any]) -> dict[str, Any]:
-        bundle = recommender.bundle
-        return {
-            "name": bundle.name,
-            "scheme": bundle.scheme,
-            "fingerprint": bundle.fingerprint,
-            "edgerec": __version__,
-            "backend": recommender.backend,
-            "contract": recommender.contract.to_json(),
-            "exclude_history": bundle.exclude_history,
-            "titles": bool(bundle.titles),
-            "user_features": {feature.name: feature.describe() for feature in bundle.user_features},
-            "attributes": sorted(bundle.attributes),
-            "limits": {name: getattr(self.limits, name) for name in ("body_bytes", "k", "ids", "connections")},
-        }
-
-
-# The name of a field, its value and the limits; raises TypeError or ValueError.
-Check = Callable[[str, Any, Limits], None]
-
-
-def _ids(name: str, value: Any, limits: Limits) -> None:
-    if not isinstance(value, list):
-        raise TypeError(f"{name} is not a list of item ids")
-    if len(value) > limits.ids:
-        raise ValueError(f"{name} has {len(value):,} ids, the limit is {limits.ids:,}")
-    for one in value:
-        _id(name, one, limits)
-
-
-def _id(name: str, value: Any, limits: Limits) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} has {_shown(value)}, but item ids are strings")
-    if len(value) > limits.id_length:
-        raise ValueError(f"{name} has an id of {len(value):,} characters, the limit is {limits.id_length:,}")
-
-
-def _k(name: str, value: Any, limits: Limits) -> None:
-    if type(value) is not int:
-        raise TypeError(f"{name} is {_shown(value)}, not a whole number")
-    if not 1 <= value <= limits.k:
-        raise ValueError(f"{name} is {_shown(value)}; it may be from 1 to {limits.k:,}")
-
-
-def _flag(name: str, value: Any, limits: Limits) -> None:
-    if type(value) is not bool:
-        raise TypeError(f"{name} is {_shown(value)}, not true or false")
-
-
-def _user(name: str, value: Any, limits: Limits) -> None:
-    if not isinstance(value, dict):
-        raise TypeError(f"{name} is not an object of features and values")
-    for feature, one in value.items():
-        if not isinstance(one, str | int | float | bool | None):
-            raise TypeError(f"{name} has {_shown(one)} for {_shown(feature)}, not a text or a number")
-        if len(feature) > limits.id_length or (isinstance(one, str) and len(one) > limits.id_length):
-            raise ValueError(f"{name} has a text of more than {limits.id_length:,} characters")
-
-
-def _caps(name: str, value: Any, limits: Limits) -> None:
-    if not isinstance(value, dict):
-        raise TypeError(f"{name} is not an object of attributes and numbers")
-    for attribute, most in value.items():
-        _k(f"{name} of {_shown(attribute)}", most, limits)
-
-
-LIST = {"k": _k, "exclude": _ids, "allow": _ids, "at_most": _caps}
-Route = Callable[[Endpoint, Recommender, dict[str, Any]], dict[str, Any]]
-ROUTES: dict[tuple[str, str], tuple[Route, Mapping[str, Check]]] = {
-    ("POST", "/recommend"): (
-        Endpoint.recommend,
-        {"history": _ids, **LIST, "exclude_history": _flag, "user": _user, "explain": _flag},
-    ),
-    ("POST", "/score"): (Endpoint.score, {"history": _ids, "candidates": _ids, "user": _user}),
-    ("POST", "/similar"): (Endpoint.similar, {"item": _id, **LIST}),
-    ("GET", "/health"): (Endpoint.health, {}),
-    ("GET", "/model"): (Endpoint.model, {}),
-}
-
-
-def _require(given: Mapping[str, Any], name: str) -> None:
-    if name not in given:
-        raise ValueError(f"{name} is missing")
+    answer: Callable[[Any, dict[str, Any]], dict[str, Any]]
+    fields: Mapping[str, Check]
+    required: tuple[str, ...]
 
 
 def _listed(found: Recommendations) -> dict[str, Any]:
@@ -209,11 +95,85 @@ def _listed(found: Recommendations) -> dict[str, Any]:
     return {"source": found.source, "unknown": found.unknown, "recommendations": [vars(entry) for entry in entries]}
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number of JSON")
+def _scores(found: Sequence[float]) -> dict[str, Any]:
+    return {"scores": [score if math.isfinite(score) else None for score in found]}
 
 
-def _shown(value: object) -> str:
-    """A value of a request for a message: in one line, and not all of a long one."""
-    text = repr(value) if not isinstance(value, int) or abs(value) < 10**18 else "a very large number"
-    return text if len(text) <= 60 else text[:57] + "..."
+LIST: dict[str, Check] = {"k": fields.count, "exclude": fields.ids, "allow": fields.ids, "at_most": fields.caps}
+HISTORY: dict[str, Check] = {"history": fields.ids, "history_values": fields.numbers}
+SIMILAR = {"item": fields.item, **LIST}
+RANKED = Question(
+    lambda ranker, given: _scores(ranker.score(**{"user": {}, **given})),
+    {
+        "user": fields.features, "candidates": fields.candidates, "context": fields.features, **HISTORY,
+        "retrieval_scores": fields.numbers,
+    },
+    ("candidates",),
+)  # fmt: skip
+QUESTIONS: dict[type, dict[str, Question]] = {
+    Recommender: {
+        "/recommend": Question(
+            lambda recommender, given: _listed(recommender.recommend(**given)),
+            {
+                "history": fields.ids, **LIST, "exclude_history": fields.flag, "user": fields.values,
+                "explain": fields.flag,
+            },
+            ("history",),
+        ),
+        "/score": Question(
+            lambda recommender, given: _scores(recommender.score(**given)),
+            {"history": fields.ids, "candidates": fields.ids, "user": fields.values},
+            ("history", "candidates"),
+        ),
+        "/similar": Question(lambda recommender, given: _listed(recommender.similar(**given)), SIMILAR, ("item",)),
+    },
+    Ranker: {"/score": RANKED},
+    TwoStage: {
+        "/recommend": Question(
+            lambda both, given: _listed(both.recommend(**given)),
+            {
+                **HISTORY, **LIST, "exclude_history": fields.flag, "user": fields.features,
+                "context": fields.features,
+            },
+            ("history",),
+        ),
+        "/score": Question(lambda both, given: RANKED.answer(both.ranker, given), RANKED.fields, RANKED.required),
+        "/similar": Question(lambda both, given: _listed(both.recommender.similar(**given)), SIMILAR, ("item",)),
+    },
+}  # fmt: skip
+
+
+def _health(served: Served) -> dict[str, Any]:
+    """Which model is in service, and of two stages their times."""
+    if isinstance(served, TwoStage):
+        return {**_health(served.recommender), "ranker": _health(served.ranker), "times": served.report}
+    return {"model": served.bundle.name, "fingerprint": served.bundle.fingerprint}
+
+
+def _described(served: Served) -> dict[str, Any]:
+    """What there is to know of the model in service."""
+    if isinstance(served, TwoStage):
+        return {**_described(served.recommender), "ranker": _described(served.ranker), "candidates": served.candidates}
+    found = _bundle(served)
+    if isinstance(served, Ranker):
+        given = [feature for feature in served.features if feature.type != "items"]
+        return {**found, "features": {of: {f.name: f.describe() for f in given if f.of == of} for of in OF}}
+    bundle = served.bundle
+    return {
+        **found,
+        "exclude_history": bundle.exclude_history,
+        "user_features": {feature.name: feature.describe() for feature in bundle.user_features},
+        "attributes": sorted(bundle.attributes),
+    }
+
+
+def _bundle(served: ServedModel[Any]) -> dict[str, Any]:
+    bundle = served.bundle
+    return {
+        "name": bundle.name,
+        "scheme": bundle.scheme,
+        "fingerprint": bundle.fingerprint,
+        "backend": served.backend,
+        "contract": served.contract.to_json(),
+        "titles": bool(bundle.titles),
+    }

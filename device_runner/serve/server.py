@@ -23,11 +23,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from device_runner.bundle import Bundle
+from device_runner.contract import Ranking
 from device_runner.errors import EdgeRecError
 from device_runner.golden import check_in_child
+from device_runner.ranker import Ranker
 from device_runner.recommender import Recommender
-from device_runner.serve.endpoint import Endpoint, Limits, RequestError
+from device_runner.serve.endpoint import Endpoint, RequestError, Served
+from device_runner.serve.fields import Limits
 from device_runner.serve.systemd import notify
+from device_runner.two_stage import TwoStage
 from device_runner.version import __version__
 
 PORT = 8377
@@ -135,13 +140,18 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(lambda: b"")
 
+    def do_HEAD(self) -> None:
+        """The head of what GET would answer."""
+        self._answer(lambda: b"")
+
     def do_POST(self) -> None:
         self._answer(self._body)
 
     def _answer(self, body: Callable[[], bytes]) -> None:
+        method = "GET" if self.command == "HEAD" else self.command
         try:
             self._check_host()
-            document, status = self.server.endpoint.answer(self.command, self.path, body()), HTTPStatus.OK
+            document, status = self.server.endpoint.answer(method, self.path, body()), HTTPStatus.OK
         except RequestError as error:
             document, status = {"error": str(error)}, error.status
             self.close_connection = True  # a part of the body may not have been read
@@ -301,15 +311,53 @@ class Server(ThreadingHTTPServer):
         socketserver.TCPServer.shutdown_request(self, request)
 
 
+@dataclass(frozen=True)
+class Source:
+    """The files that are served, and how they are loaded.
+
+    Attributes:
+        model: a retrieval or a ranking bundle.
+        ranker: a ranking bundle that puts in order what ``model`` retrieves.
+        candidates: how many items are retrieved for it.
+    """
+
+    model: Path
+    ranker: Path | None = None
+    candidates: int = 100
+    backend: str = "auto"
+    threads: int = 1
+
+    @property
+    def files(self) -> list[Path]:
+        """All bundles."""
+        return [self.model] if self.ranker is None else [self.model, self.ranker]
+
+    def load(self) -> Served:
+        """Load the bundles.
+
+        Raises:
+            BundleError, BackendError: one cannot be loaded.
+        """
+        if self.ranker is not None:
+            return TwoStage.load(self.model, self.ranker, self.candidates, self.backend, self.threads)
+        if isinstance(Bundle.read(self.model).contract, Ranking):
+            return Ranker.load(self.model, self.backend, self.threads)
+        return Recommender.load(self.model, self.backend, self.threads)
+
+
+def _name(served: Served) -> str:
+    """The name and the first digits of the fingerprint of each model in service."""
+    models: list[Any] = [served.recommender, served.ranker] if isinstance(served, TwoStage) else [served]
+    return " and ".join(f"{model.bundle.name} {model.bundle.fingerprint[:12]}" for model in models)
+
+
 def serve(
-    model: Path,
+    source: Source,
     address: Address,
-    backend: str = "auto",
-    threads: int = 1,
     limits: Limits | None = None,
     ready: Callable[[Server], None] = lambda _: None,
 ) -> None:
-    """Serve a bundle until SIGTERM or SIGINT; SIGHUP loads it again, and keeps the one in service if it fails.
+    """Serve a model until SIGTERM or SIGINT; SIGHUP loads it again, and keeps the one in service if it fails.
 
     Must be called in the main thread, which alone may take signals.
 
@@ -317,19 +365,19 @@ def serve(
         ready: called once the server listens.
 
     Raises:
-        BundleError, BackendError: the bundle cannot be loaded.
+        BundleError, BackendError: a bundle cannot be loaded.
         ServeError: the address is taken.
     """
     with Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        endpoint = Endpoint(Recommender.load(model, backend, threads), limits or Limits())
+        endpoint = Endpoint(source.load(), limits or Limits())
         server = Server(address, endpoint)
         accepting = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         accepting.start()
         try:
-            notify("READY=1", f"STATUS=serving {endpoint.recommender.bundle.name} on {address}")
+            notify("READY=1", f"STATUS=serving {_name(endpoint.served)} on {address}")
             ready(server)
             while signals.wait() == signal.SIGHUP:
-                _reload(endpoint, model, backend, threads)
+                _reload(endpoint, source)
         finally:
             notify("STOPPING=1")
             server.stop()
@@ -367,14 +415,15 @@ class Signals:
                 return number
 
 
-def _reload(endpoint: Endpoint, model: Path, backend: str, threads: int) -> None:
-    """Put the bundle that is now in the file into service, after it gave the right answers in a process of its own."""
+def _reload(endpoint: Endpoint, source: Source) -> None:
+    """Put what is now in the files into service, after it gave the right answers in a process of its own."""
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
     try:
-        check_in_child(model.resolve(), backend)  # first: even reading a hostile file may take a process down
+        for path in source.files:
+            check_in_child(path.resolve(), source.backend)  # first: even reading a hostile file may end a process
         # The one in service ends with its last request, as nothing refers to it any more.
-        endpoint.recommender = Recommender.load(model, backend, threads)
-        LOG.warning("loaded %s again: model %s", model, endpoint.recommender.bundle.fingerprint[:12])
+        endpoint.served = source.load()
+        LOG.warning("loaded %s again", _name(endpoint.served))
     except EdgeRecError as error:
         LOG.error("the model in service stays: %s", error)
     notify("READY=1")

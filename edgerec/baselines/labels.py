@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import expit
 
 from edgerec.data.labelled_rows import LabelledRows
+from edgerec.evaluation.calibration import calibrated
 
 # Training rows and rows to score -> scores float32 [n]. ``sizes`` are users and items, with row 0.
 LabelBaseline = Callable[[LabelledRows, LabelledRows, tuple[int, int]], np.ndarray]
@@ -50,6 +52,16 @@ def popularity(train: LabelledRows, rows: LabelledRows, sizes: tuple[int, int]) 
     counts = np.bincount(train.items, minlength=sizes[1])
     sums = np.bincount(train.items, train.labels, minlength=sizes[1])
     return ((sums + BIAS * mean) / (counts + BIAS)).astype(np.float32)[rows.items]
+
+
+def retrieval_alone(validation: LabelledRows, rows: LabelledRows) -> np.ndarray:
+    """The score of the retrieval model as a chance, scaled on validation rows; that of all where it has none."""
+    assert validation.retrieval is not None and rows.retrieval is not None
+    known = np.isfinite(validation.retrieval)
+    mean, deviation = validation.retrieval[known].mean(), validation.retrieval[known].std() or 1.0
+    columns = [np.nan_to_num((part.retrieval - mean) / deviation, nan=0.0) for part in (validation, rows)]
+    scale, shift = calibrated(columns[0], validation.labels)
+    return expit(scale * columns[1] + shift).astype(np.float32)
 
 
 def biases(train: LabelledRows, sizes: tuple[int, int]) -> tuple[float, np.ndarray, np.ndarray]:

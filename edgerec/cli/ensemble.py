@@ -8,7 +8,7 @@ from device_runner.command import json_option, print_json
 from edgerec.cli.options import DATASET, require_workstation
 
 
-@click.command()
+@click.command(short_help="Make one scorer of several trained models.")
 @click.argument("models", metavar="MODEL MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @DATASET
 @click.option(
@@ -27,9 +27,16 @@ def ensemble(models: tuple[Path, ...], dataset_folder: Path, out: Path, as_json:
     """
     require_workstation("ensemble")
     from edgerec.data.dataset import Dataset
+    from edgerec.errors import DataError
     from edgerec.progress import Progress
+    from edgerec.ranking_evaluation import is_ranking_model
     from edgerec.stages.ensemble import make_ensemble
 
+    for model in models:
+        if model.is_dir() and is_ranking_model(model):
+            raise DataError(
+                f"{model}: a ranking model; ensembles are of retrieval models. Train a larger one instead"
+            )
     document = make_ensemble(models, Dataset.load(dataset_folder), out, Progress())
     if as_json:
         print_json(document)

@@ -11,9 +11,10 @@ from edgerec.cli.options import DATASET, require_workstation
 if TYPE_CHECKING:
     from edgerec.data.dataset import Dataset, Targets
     from edgerec.evaluation.ranking import Evaluation
+    from edgerec.evaluation.scored_rows import ScoredRows
 
 
-@click.command()
+@click.command(short_help="Measure the quality of MODEL on the test part.")
 @click.argument("model", type=click.Path(path_type=Path))
 @DATASET
 @click.option(
@@ -26,16 +27,35 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0),
     default=0.05,
     show_default=True,
-    help="Relative loss of NDCG@10 up to which MODEL is non-inferior to the reference.",
+    help="Relative loss of NDCG@10, or of a ranking model's main figure, up to which MODEL is non-inferior to the "
+    "reference.",
 )
 @json_option
 def evaluate(model: Path, dataset_folder: Path, against: Path | None, margin: float, as_json: bool) -> None:
     """Measure the quality of MODEL on the test targets: a bundle, a folder of a model or an ensemble, or the name of
     a baseline (popularity, recent-popularity, markov, windowed-counts).
 
+    With the data set of a ranking run, MODEL is a ranking bundle, the folder of a ranking model, or a baseline of
+    ratings (global-mean, user-and-item-bias, matrix-factorization) or of clicks (popularity).
+
     Example: edgerec evaluate models/grocery/model.tflite --against windowed-counts --dataset runs/grocery/dataset
     """
     require_workstation("evaluate")
+    from edgerec.errors import DataError
+    from edgerec.ranking_evaluation import is_ranking, is_ranking_model
+
+    if is_ranking(dataset_folder):
+        document = _evaluate_ranking(model, dataset_folder, against, margin)
+        if as_json:
+            print_json(document)
+        else:
+            _show_ranking(document)
+        return
+    for one in filter(None, (model, against)):
+        if is_ranking_model(one):
+            raise DataError(
+                f"{one}: a ranking model, so --dataset must be that of a ranking run, such as runs/NAME/dataset"
+            )
     from edgerec.data.dataset import Dataset
     from edgerec.evaluation.comparison import compare
     from edgerec.evaluation.lists import list_figures
@@ -45,7 +65,7 @@ def evaluate(model: Path, dataset_folder: Path, against: Path | None, margin: fl
     targets = dataset.targets("test")
     result = _evaluate_any(model, targets, dataset)
     reference = None if against is None else _evaluate_any(against, targets, dataset)
-    document: dict[str, Any] = {
+    document = {
         "model": str(model),
         "dataset": dataset.name,
         "split_fingerprint": dataset.split_fingerprint,
@@ -84,6 +104,62 @@ def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evalu
         if not model.exists():
             raise DataError(f"{model}: no such bundle or model folder, and no baseline ({', '.join(BASELINES)})")
         return evaluate_bundle(Recommender.load(model), targets, dataset, bar.advance)
+
+
+def _evaluate_ranking(model: Path, dataset_folder: Path, against: Path | None, margin: float) -> dict[str, Any]:
+    """The document of a ranking model's quality."""
+    from edgerec.evaluation.scored_comparison import compare_scored
+    from edgerec.progress import Progress
+    from edgerec.ranking_evaluation import RankingEvaluation
+
+    test = RankingEvaluation.of_dataset(dataset_folder)
+
+    def scored(one: Path) -> "ScoredRows":
+        with Progress().steps(f"test {one}", len(test.rows)) as bar:
+            return test.measure(one, bar.advance)
+
+    result = scored(model)
+    document: dict[str, Any] = {
+        "kind": "ranking",
+        "model": str(model),
+        "dataset": test.dataset.name,
+        "split_fingerprint": test.dataset.split_fingerprint,
+        "task": test.recipe.task.model_dump(),
+        "rows": len(test.rows),
+        "main": result.main.name,
+        "quality": result.quality(),
+        "interval": list(result.main_interval()),
+        "slices": test.slices(result),
+    }
+    if against is not None:
+        reference = scored(against)
+        document["against"] = {"model": str(against), "quality": reference.quality()}
+        document["comparison"] = compare_scored(reference, result, margin).as_dict()
+    return document
+
+
+def _show_ranking(document: dict[str, Any]) -> None:
+    from edgerec.evaluation.words import change
+
+    low, high = document["interval"]
+    click.echo(
+        f"{document['model']} on {document['dataset']} ({document['rows']:,} test rows, "
+        f"split {document['split_fingerprint']})\n"
+    )
+    for name, value in document["quality"].items():
+        shown = f"  [{low:.4f}, {high:.4f}]" if name == document["main"] else ""
+        click.echo(f"{name:<10}{value:>8.4f}{shown}")
+    for kind, rows in document["slices"].items():
+        click.echo(f"\n{kind:<12}{'rows':>8}  {document['main']}")
+        for row in rows:
+            click.echo(f"{row['name']:<12}{row['rows']:>8,}  {row[document['main']]:.4f}")
+    if "against" in document:
+        found = document["comparison"]
+        click.echo(f"\nagainst {document['against']['model']} (a loss has a minus sign):")
+        for one in found["figures"]:
+            shown = change(one["loss"], one["loss_ci"], 2)
+            click.echo(f"{one['figure']:<10}{one['before']:>8.4f} -> {one['after']:.4f}  {shown}")
+        click.echo(f"{found['verdict']} at a margin of {found['margin']:.2%}")
 
 
 def _show_evaluation(document: dict[str, Any]) -> None:

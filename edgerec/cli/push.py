@@ -7,6 +7,8 @@ import click
 
 from converters.targets.push import Remote
 from converters.targets.push import push as run
+from device_runner.bench.compare import kind_of
+from device_runner.bench.measure_ranking import USUAL
 from device_runner.bench.page import page_of
 from device_runner.command import json_option, print_json
 
@@ -67,9 +69,12 @@ def push(
     if as_json:
         print_json(found)
         return
-    device, times = measured["device"], measured["recommend_ms"]
+    device = measured["device"]
     click.echo(f"{measured['name']} runs on {device['board'] or device['cpu']}, in {found['prefix']}")
-    click.echo(f"recommend   p50 {times['p50']:.3f} ms   p90 {times['p90']:.3f} ms   p99 {times['p99']:.3f} ms")
+    ranking = kind_of(measured) == "ranking"
+    times = measured["score_ms"][str(USUAL)] if ranking else measured["recommend_ms"]
+    shown = "   ".join(f"p{p} {times[f'p{p}']:.3f} ms" for p in (50, 90, 99))
+    click.echo(f"{f'score {USUAL}' if ranking else 'recommend':<12}{shown}")
     cold, memory = measured["cold_start_ms"]["process"], measured["peak_rss_mb"]
     click.echo(f"cold start  {cold:.0f} ms from process start to first answer; {memory:.0f} MB peak")
     for finding in found["doctor"]["findings"]:

@@ -8,7 +8,7 @@ from device_runner.command import json_option, print_json
 from edgerec.cli.options import require_workstation
 
 
-@click.command()
+@click.command(short_help="Recommend items to every user of a table.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--histories",
@@ -34,9 +34,16 @@ def recommend(
     require_workstation("recommend")
     from device_runner import Bundle
     from edgerec.batch import recommend_all
+    from edgerec.errors import DataError
     from edgerec.progress import Progress
+    from edgerec.ranking_evaluation import is_ranking_model
     from edgerec.recipe import Columns
 
+    if is_ranking_model(bundle):
+        raise DataError(
+            f"{bundle}: a ranking model, which scores given items: see edgerec-device score, or let it order what a "
+            "retrieval model finds with edgerec-device recommend MODEL --ranker RANKER"
+        )
     columns = Columns(user=user, item=item or Bundle.read(bundle).item_column or "item_id", time=time)
     users = recommend_all(bundle, histories, columns, k, out, Progress())
     if as_json:

@@ -44,7 +44,7 @@ class Share(click.ParamType):
         return share
 
 
-@click.command()
+@click.command(short_help="Search the best file within a size.")
 @click.option("--max-bytes", type=Size(), required=True, help="Size that the model may have, such as 100kB.")
 @click.option("--max-ms", type=click.FloatRange(min=0, min_open=True), help="p50 of a recommend() on this machine.")
 @click.option(
@@ -87,7 +87,10 @@ def sweep(
     from edgerec.sweep.trials import Trials
 
     if isinstance(run.stages, RankingStages) or isinstance(run.recipe, RankingRecipe):
-        raise RecipeError('edgerec sweep searches recipes of kind = "retrieval", not "ranking"')
+        raise RecipeError(
+            'kind: edgerec sweep searches recipes of kind = "retrieval"; for a ranking recipe run several with --set '
+            "and other --out, and see edgerec compare"
+        )
     limits = Limits(max_bytes, max_ms, max_ndcg_drop)
     made = Trials(run.stages, timed=max_ms is not None)
     folder = run.folder / "sweep"

@@ -1,6 +1,6 @@
 """Labelled rows: pairs of a user and an item at a moment, with what is to be predicted of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +23,8 @@ class LabelledRows:
         items: int32 [n], item rows; 0 is a cold item.
         labels: float32 [n]: the value, or 1 for positive rows and 0 for negative ones.
         group: rows of each group: 1, or one and its negatives.
+        retrieval: float32 [n], the score that the retrieval model gives each item after the row's history, NaN where
+            there is none; ``None`` if no model was asked.
     """
 
     events: np.ndarray
@@ -30,6 +32,7 @@ class LabelledRows:
     items: np.ndarray
     labels: np.ndarray
     group: int = 1
+    retrieval: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -42,7 +45,14 @@ class LabelledRows:
     def subset(self, groups: np.ndarray) -> "LabelledRows":
         """The rows of the groups with these numbers, int [m], in this order."""
         rows = (groups[:, None] * self.group + np.arange(self.group)).ravel()
-        return LabelledRows(self.events[rows], self.users[rows], self.items[rows], self.labels[rows], self.group)
+        arrays = self.events[rows], self.users[rows], self.items[rows], self.labels[rows]
+        return LabelledRows(*arrays, self.group, None if self.retrieval is None else self.retrieval[rows])
+
+    def resized(self, size: int) -> "LabelledRows":
+        """All groups with ``size`` rows each: the first ones, or all of them again and again."""
+        rows = (np.arange(self.groups)[:, None] * self.group + np.resize(np.arange(self.group), size)).ravel()
+        whole = LabelledRows(self.events, self.users, self.items, self.labels, 1, self.retrieval)
+        return replace(whole.subset(rows), group=size)
 
     def sample(self, groups: int, seed: int) -> "LabelledRows":
         """Up to so many random groups, without replacement, in their present order."""
@@ -81,13 +91,15 @@ def _with_negatives(
     negatives: int,
     seed: int,
 ) -> LabelledRows:
-    """Each positive row, followed by its negatives: items that its user has no interaction with in any part.
+    """Each positive row, followed by its negatives: items that its user has no interaction with up to the rows' part.
 
-    A drawn item that the user does have is drawn again, a few times, and then from the user's other items alone.
+    Interactions of later parts are drawn like others: sparing them would tell a model what is to come. A drawn item
+    that the user does have is drawn again, a few times, and then from the user's other items alone.
     """
     rng = np.random.default_rng(seed)
     weights = np.cumsum(dataset.popularity[1:].astype(np.float64) ** task.popularity)
-    had = np.unique(users_of_events(dataset).astype(np.int64) * (dataset.items + 1) + dataset.events)
+    known = dataset.parts <= dataset.parts[places].max(initial=TRAIN)
+    had = np.unique((users_of_events(dataset).astype(np.int64) * (dataset.items + 1) + dataset.events)[known])
     drawn = np.empty((len(items), negatives), np.int32)
     left = np.ones(drawn.shape, bool)
     for _ in range(20):
@@ -100,7 +112,7 @@ def _with_negatives(
     everything = np.arange(1, dataset.items + 1, dtype=np.int32)
     for line, place in np.argwhere(left):  # users who have almost all that is popular
         start, stop = dataset.offsets[users[line]], dataset.offsets[users[line] + 1]
-        others = np.setdiff1d(everything, dataset.events[start:stop])
+        others = np.setdiff1d(everything, dataset.events[start:stop][known[start:stop]])
         if len(others):
             drawn[line, place] = rng.choice(others)
     group = 1 + negatives
@@ -119,7 +131,8 @@ def _with_negatives(
 class Histories:
     """What is known of a user when a row is to be predicted, never the row itself.
 
-    Under a temporal split these are the user's interactions before it, of whatever part: the app has them by then.
+    Under a temporal split these are the user's interactions before its moment, of whatever part: the app has them by
+    then. Under leave-one-out they are all before it in the order of the table, as for retrieval: of one moment, too.
     Under a random split, which knows no before and after, they are the user's interactions of the parts ``known``,
     without the row's own.
     """
@@ -139,7 +152,7 @@ class Histories:
         """
         start = self.dataset.offsets[user]
         if self.by_time:
-            found = self._warm[start : self._first_of_moment[place]]
+            found = self._warm[start : self._first_after[place]]
             places = start + np.flatnonzero(found)
         else:
             places = self._known[self._known_offsets[user] : self._known_offsets[user + 1]]
@@ -162,12 +175,15 @@ class Histories:
         return items, of_items
 
     def days_since(self, rows: LabelledRows, a_day: float) -> np.ndarray:
-        """Days between each group's moment and the last event of its history, float32 [groups]; NaN without any."""
+        """Days between each group's moment and the last event of its history, float32 [groups]; NaN without any. Under
+        leave-one-out they are 0 if that is of the same moment.
+        """
         firsts = slice(None, None, rows.group)
         days = np.full(rows.groups, np.nan, np.float32)
         for line, (place, user) in enumerate(zip(rows.events[firsts], rows.users[firsts], strict=True)):
             found = self.events(place, user)
-            before = found[self.dataset.times[found] < self.dataset.times[place]]
+            gaps = self.dataset.times[place] - self.dataset.times[found]
+            before = found[gaps >= 0 if self.by_order else gaps > 0]
             if len(before):
                 days[line] = (self.dataset.times[place] - self.dataset.times[before[-1]]) / a_day
         return days
@@ -176,10 +192,19 @@ class Histories:
     def _warm(self) -> np.ndarray:
         return self.dataset.events > 0
 
+    @property
+    def by_order(self) -> bool:
+        """Whether events of one moment come before and after each other as well."""
+        return self.dataset.info["split"] == "leave-one-out"
+
     @cached_property
-    def _first_of_moment(self) -> np.ndarray:
-        """For each event the place of the first of its user's events at the same time, int64 [interactions]."""
+    def _first_after(self) -> np.ndarray:
+        """For each event the place of the first of its user's events that its history does not have, int64
+        [interactions]: itself, or the first at the same time.
+        """
         users, times = users_of_events(self.dataset), self.dataset.times
+        if self.by_order:
+            return np.arange(len(times))
         new = np.ones(len(times), bool)
         new[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])
         return np.maximum.accumulate(np.where(new, np.arange(len(times)), 0))

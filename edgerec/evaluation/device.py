@@ -26,6 +26,20 @@ def check_split(model: Path, split_fingerprint: str | None, dataset: Dataset) ->
         )
 
 
+def check_bundle(recommender: Recommender, dataset: Dataset) -> None:
+    """Refuse a bundle of another split or another catalogue.
+
+    Raises:
+        DataError: the bundle was trained on another split, or its vocabulary is not that of the data set.
+    """
+    bundle = recommender.bundle
+    check_split(bundle.path, bundle.manifest.get("dataset", {}).get("split_fingerprint"), dataset)
+    known = dataset.items + 1
+    appended = len(bundle.items) - known
+    if bundle.items[1:known] != list(dataset.item_table["item_id"]) or appended != bundle.manifest.get("new_items", 0):
+        raise DataError(f"{bundle.path}: its items are not those of the data set {dataset.name}")
+
+
 def evaluate_bundle(
     recommender: Recommender,
     targets: Targets,
@@ -43,12 +57,9 @@ def evaluate_bundle(
         EdgeRecError: the user table lacks a feature that the bundle reads.
     """
     bundle = recommender.bundle
-    check_split(bundle.path, bundle.manifest.get("dataset", {}).get("split_fingerprint"), dataset)
+    check_bundle(recommender, dataset)
     known = dataset.items + 1
     appended = range(known, len(bundle.items))
-    expected = list(dataset.item_table["item_id"])
-    if bundle.items[1:known] != expected or len(appended) != bundle.manifest.get("new_items", 0):
-        raise DataError(f"{bundle.path}: its items are not those of the data set {dataset.name}")
 
     def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack([recommender.item_scores(history.tolist())[:known] for history in histories])

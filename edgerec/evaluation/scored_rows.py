@@ -83,15 +83,22 @@ class ScoredRows:
         if self.label == "rating":
             errors = self.scores.astype(np.float64) - self.labels
             return {"rmse": float(np.sqrt(np.mean(errors**2))), "mae": float(np.abs(errors).mean())}
-        chances = np.clip(self.scores.astype(np.float64), SMALLEST, 1 - SMALLEST)
-        losses = -np.where(self.labels > 0, np.log(chances), np.log1p(-chances))
         return {
             "auc": area_under_curve(self.scores, self.labels),
             "gauc": self._by_user(area_under_curve, weighted=True),
             f"ndcg@{CUTOFF}": self._by_user(ndcg, weighted=False),
-            "log_loss": float(losses.mean()),
-            "ece": expected_calibration_error(chances, self.labels),
+            "log_loss": self.log_loss(),
+            "ece": expected_calibration_error(self._chances, self.labels),
         }
+
+    def log_loss(self) -> float:
+        """The mean log loss of clicks."""
+        chances = self._chances
+        return float(-np.where(self.labels > 0, np.log(chances), np.log1p(-chances)).mean())
+
+    @property
+    def _chances(self) -> np.ndarray:
+        return np.clip(self.scores.astype(np.float64), SMALLEST, 1 - SMALLEST)
 
     def main_figure(self) -> float:
         """The main figure alone."""

@@ -64,7 +64,8 @@ class _Reader:
         if shape.item_ids:
             self._lookup(self.item, shape.items + 1, "item_table", each=True)
         for feature in shape.inputs.features:
-            self._feature(feature)
+            if feature.of != "retrieval":  # added to what the network makes of all others
+                self._feature(feature)
         for first, second in shape.crosses:
             self._cross(first, second)
         if shape.inputs.history:

@@ -14,13 +14,18 @@ from edgerec.data.user_feature_rows import MIN_USERS
 from edgerec.errors import DataError
 from edgerec.recipe import Ranker
 
-Of = Literal["user", "item", "context", "history"]
+Of = Literal["user", "item", "context", "history", "retrieval"]
 Type = Literal["number", "category", "categories", "items"]
 # Numpy types of the inputs on the device.
 DTYPES = {"number": "float32", "category": "int32", "categories": "int32", "items": "int32"}
 ITEM = "item"
-HOURS, WEEKDAYS = 24, 7
+RETRIEVAL_SCORE = "retrieval_score"
 SECONDS_A_DAY = 86_400
+# Values of the categories of a moment: Monday is the weekday 0, January the month 1.
+MOMENTS = {
+    name: tuple(map(str, values))
+    for name, values in (("hour", range(24)), ("weekday", range(7)), ("month", range(1, 13)))
+}
 # How many of each unit of time a second has.
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
@@ -99,7 +104,7 @@ class Inputs:
     """All inputs but the item's row, in the order of the graph.
 
     Attributes:
-        features: of users, items and the context.
+        features: of users, items, the context, and the retrieval model's score.
         history: the history's items and, if their values are read, those; empty if the history is not read.
     """
 
@@ -107,7 +112,7 @@ class Inputs:
     history: tuple[InputFeature, ...] = ()
 
     def of(self, *kinds: str) -> list[InputFeature]:
-        """The features of users, items or the context."""
+        """The features of these kinds."""
         return [feature for feature in self.features if feature.of in kinds]
 
     @property
@@ -125,17 +130,29 @@ class Inputs:
         """Whether the values of the history are read."""
         return len(self.history) > 1
 
+    @property
+    def retrieval(self) -> InputFeature | None:
+        """The score of the retrieval model, if it is read."""
+        return next(iter(self.of("retrieval")), None)
+
     def dtypes(self) -> dict[str, str]:
         """Numpy type of each input of the graph, by name."""
         return {ITEM: "int32", **{feature.input: DTYPES[feature.type] for feature in self.all}}
 
 
-def fit_inputs(model: Ranker, dataset: Dataset, reads_values: bool, recency: np.ndarray | None) -> Inputs:
+def fit_inputs(
+    model: Ranker,
+    dataset: Dataset,
+    reads_values: bool,
+    recency: np.ndarray | None,
+    retrieval: np.ndarray | None = None,
+) -> Inputs:
     """Learn the inputs that ``[model]`` names from training rows.
 
     Args:
         reads_values: whether interactions have values, which then go with the history.
         recency: days since the event before, of training rows, if ``model.context`` has it.
+        retrieval: scores of the retrieval model for them, if it is read.
 
     Raises:
         EdgeRecError: a table lacks a feature.
@@ -155,6 +172,7 @@ def fit_inputs(model: Ranker, dataset: Dataset, reads_values: bool, recency: np.
             "name their column with data.columns.time, or set model.context = []"
         )
     context = [_of_context(name, recency, model.buckets.get(name)) for name in model.context]
+    found = [] if retrieval is None else [_of_retrieval(retrieval)]
     history: list[InputFeature] = []
     if model.history != "none":
         history.append(InputFeature("history", "history", "history", "items", size=model.max_history))
@@ -162,7 +180,7 @@ def fit_inputs(model: Ranker, dataset: Dataset, reads_values: bool, recency: np.
             history.append(
                 InputFeature("history_values", "history_values", "history", "number", size=model.max_history)
             )
-    return Inputs(_distinct([*users, *context, *items]), tuple(history))
+    return Inputs(_distinct([*users, *context, *items, *found]), tuple(history))
 
 
 def _of_user(feature: Feature, table: pd.DataFrame, buckets: int | None) -> InputFeature:
@@ -194,8 +212,13 @@ def _of_context(name: str, recency: np.ndarray | None, buckets: int | None) -> I
             _input("context", name), name, "context", "number", mean=mean, std=std or 1.0, edges=edges,
             missing=1 - len(known) / max(1, 0 if recency is None else len(recency)),
         )  # fmt: skip
-    values = tuple(map(str, range(HOURS if name == "hour" else WEEKDAYS)))
-    return InputFeature(_input("context", name), name, "context", "category", values)
+    return InputFeature(_input("context", name), name, "context", "category", MOMENTS[name])
+
+
+def _of_retrieval(scores: np.ndarray) -> InputFeature:
+    known = scores[np.isfinite(scores)].astype(np.float64)
+    mean, std = (float(known.mean()), float(known.std())) if len(known) else (0.0, 1.0)
+    return InputFeature(RETRIEVAL_SCORE, RETRIEVAL_SCORE, "retrieval", "number", mean=mean, std=std or 1.0)
 
 
 def _number(feature: Feature, of: Of, edges: tuple[float, ...]) -> InputFeature:
@@ -252,8 +275,12 @@ def table_inputs(inputs: Sequence[InputFeature], table: pd.DataFrame, features: 
 
 
 def moments(times: np.ndarray, unit: str, name: str) -> np.ndarray:
-    """The codes of the context feature ``hour`` or ``weekday`` (Monday is 0) for times since 1970, int32 [n]."""
+    """The codes of the context feature ``name`` of ``MOMENTS`` for times since 1970, int32 [n]."""
     seconds = times // UNITS[unit]
     if name == "hour":
-        return (1 + seconds // 3600 % HOURS).astype(np.int32)
-    return (1 + (seconds // SECONDS_A_DAY + 3) % WEEKDAYS).astype(np.int32)  # 1970 began on a Thursday
+        found = seconds // 3600 % 24
+    elif name == "weekday":
+        found = (seconds // SECONDS_A_DAY + 3) % 7  # 1970 began on a Thursday
+    else:
+        found = seconds.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64) % 12
+    return (1 + found).astype(np.int32)

@@ -236,6 +236,26 @@ class LikeCandidate(keras.layers.Layer):  # type: ignore[misc]
         return tf.reshape(tf.reduce_sum(weights * tf.expand_dims(differences, 1), 2) / (1.0 + total), [-1, 1])
 
 
+class Blend(keras.layers.Layer):  # type: ignore[misc]
+    """The network's score and that of the retrieval model, standardised, each with its weight: ([C, 1], [C]) -> [C, 1].
+
+    A missing score counts as the mean. The weights are no part of training (see ``edgerec.training.reranking``).
+    """
+
+    def __init__(self, mean: float, std: float, name: str = "blend") -> None:
+        super().__init__(name=name)
+        self.mean, self.std = mean, std
+        self.weighting = self.add_weight(
+            name="weighting", shape=(3,), initializer=keras.initializers.Constant([1.0, 0.0, 0.0]), trainable=False
+        )
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        own, retrieval = inputs
+        of_network, of_retrieval, shift = tf.unstack(self.weighting)
+        found = tf.expand_dims(standardise(retrieval, self.mean, self.std), 1)
+        return own * of_network + found * of_retrieval + shift
+
+
 class Columns(keras.layers.Layer):  # type: ignore[misc]
     """The columns from ``start`` to before ``stop``: [C, w] -> [C, stop - start]."""
 

@@ -17,6 +17,7 @@ from edgerec.rankers.dcn import dcn
 from edgerec.rankers.deepfm import deepfm
 from edgerec.rankers.fields import Fields, fields
 from edgerec.rankers.inputs import fit_inputs
+from edgerec.rankers.layers import Blend
 from edgerec.rankers.mlp import mlp
 from edgerec.rankers.row_inputs import RowInputs, a_day
 from edgerec.recipe import RankingRecipe
@@ -40,6 +41,7 @@ class RankingModel:
 
     Attributes:
         network: the functional model, with the inputs ``architecture.inputs.names`` and the output [C].
+        alone: the same without the score of the retrieval model.
     """
 
     def __init__(
@@ -54,19 +56,31 @@ class RankingModel:
         self.centre, self.limits, self.usual = centre, limits, usual
         read = fields(architecture, usual, architecture.ranker in LINEAR)
         output = RANKERS[architecture.ranker](read, architecture)
+        self.alone = keras.Model(read.inputs, output)
+        if feature := architecture.inputs.retrieval:
+            given = dict(zip(architecture.inputs.names, read.inputs, strict=True))
+            output = Blend(feature.mean, feature.std)([output, given[feature.input]])
         self.network = keras.Model(read.inputs, output, name=architecture.ranker)
         self._predict = tf.function(self.scores, reduce_retracing=True)
 
     @classmethod
-    def of_dataset(cls, recipe: RankingRecipe, dataset: Dataset, parts: tuple[str, ...] = ("train",)) -> "RankingModel":
-        """A new model of ``[model]``, with all parameters of its inputs learned on the rows of ``parts``."""
-        rows = labelled_rows(dataset, recipe.task, parts, recipe.train.seed)
+    def of_dataset(
+        cls,
+        recipe: RankingRecipe,
+        dataset: Dataset,
+        parts: tuple[str, ...] = ("train",),
+        rows: LabelledRows | None = None,
+    ) -> "RankingModel":
+        """A new model of ``[model]``, with all parameters of its inputs learned on the rows of ``parts``, which may be
+        given as ``rows``.
+        """
+        rows = labelled_rows(dataset, recipe.task, parts, recipe.train.seed) if rows is None else rows
         histories = Histories(dataset, recipe.model.max_history, parts)
         recency = None
         if "recency" in recipe.model.context and dataset.info["time_unit"]:
             recency = histories.days_since(rows.sample(20_000, seed=0), a_day(dataset))
         reads_values = recipe.reads_values
-        inputs = fit_inputs(recipe.model, dataset, reads_values, recency)
+        inputs = fit_inputs(recipe.model, dataset, reads_values, recency, rows.retrieval)
         shape = RankerArchitecture.of_recipe(recipe.model, recipe.task.kind, dataset.items, inputs)
         mean = float(rows.labels.mean())
         centre = mean if recipe.task.kind == "rating" else float(np.log(max(mean, 1e-6) / max(1 - mean, 1e-6)))

@@ -36,6 +36,9 @@ class RowInputs:
                 found[feature.input] = self._users[feature.input][users]
             elif feature.of == "item":
                 found[feature.input] = self.items[feature.input][rows.items]
+            elif feature.of == "retrieval":
+                missing = np.full(len(rows), np.nan, np.float32)
+                found[feature.input] = missing if rows.retrieval is None else rows.retrieval
             elif feature.name == "recency":
                 found[feature.input] = self.histories.days_since(rows, a_day(self.dataset))
             else:

@@ -94,6 +94,7 @@ def map_paths(document: dict[str, Any], change: Callable[[str], str]) -> None:
     data = document.get("data")
     tables = (data, data.get("items"), data.get("users")) if isinstance(data, dict) else ()
     files = [(document.get("convert"), key) for key in ("new_items", "prior")]
+    files.append((document.get("model"), "retrieval"))
     places = [*((table, "path") for table in tables), *files]
     distill = document.get("distill")
     if isinstance(distill, dict) and distill.get("teacher") != OWN:

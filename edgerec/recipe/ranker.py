@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from edgerec.recipe.section import Section, default_tag, refuse_idle
 
-Context = Literal["hour", "weekday", "recency"]
+Context = Literal["hour", "weekday", "month", "recency"]
 
 
 class RankerSection(Section):
@@ -22,7 +22,8 @@ class RankerSection(Section):
     user_features: list[str] = Field([], description="columns of the user table that an app passes, all optional")
     context: list[Context] = Field(
         ["hour", "weekday"],
-        description="of the moment: hour and weekday of the interaction's time, recency: days since the event before",
+        description="of the moment: hour, weekday and month of the interaction's time, recency: days since the event "
+        "before",
     )
     buckets: dict[str, Annotated[int, Field(ge=2, le=64)]] = Field(
         {}, description="numeric features that are cut into so many ranges, each with a vector: { age = 8 }"
@@ -34,6 +35,11 @@ class RankerSection(Section):
         "mean",
         description="what is read of the user's earlier interactions: summary: their number and mean value; mean: also "
         "the mean of their items' vectors, weighted by value; attention: also weighted by likeness to the candidate",
+    )
+    retrieval: str | None = Field(
+        None,
+        description="file of a retrieval bundle of the same split, whose scores the score is added to, and whose "
+        "candidates it puts in order",
     )
     max_history: int = Field(200, ge=1, le=4096, description="L, the newest interactions that are read")
 

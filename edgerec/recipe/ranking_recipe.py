@@ -14,7 +14,7 @@ from edgerec.recipe.ranking_train import RankingTrain
 from edgerec.recipe.report import Report
 from edgerec.recipe.section import Section
 from edgerec.recipe.split import RandomRows, RankingSplit
-from edgerec.recipe.task import RatingTask, Task
+from edgerec.recipe.task import ImplicitTask, RatingTask, Task
 
 
 class RankingRecipe(Section):
@@ -49,6 +49,27 @@ class RankingRecipe(Section):
                     f'task.kind = "{self.task.kind}" predicts the column that data.columns.value names; name it, or '
                     'choose task.kind = "implicit"'
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _retrieval_is_of_such_a_task(self) -> "RankingRecipe":
+        if self.model.retrieval is None:
+            if isinstance(self.task, ImplicitTask) and self.task.hard_negatives:
+                raise ValueError(
+                    "task.hard_negatives are what model.retrieval finds; name a bundle there, or remove them"
+                )
+            return self
+        if not isinstance(self.task, ImplicitTask):
+            raise ValueError('model.retrieval needs task.kind = "implicit": what is found is bought or not')
+        if self.split.kind == "random":
+            raise ValueError(
+                'model.retrieval needs split.kind = "leave-one-out" or "temporal", the one of the retrieval model'
+            )
+        if self.train.refit:
+            raise ValueError(
+                "train.refit leaves no rows that neither model has learned from, on which model.retrieval is weighted; "
+                "remove one of them"
+            )
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,9 @@ class RankingTrain(Section):
         None, ge=1, description="epochs without a better validation figure; default: a third of the epochs"
     )
     batch: int = Field(256, ge=1, description="interactions in a step; the negatives of each come on top")
+    sample: int | None = Field(
+        None, ge=1, description="random interactions of each epoch, others in each; default: all of them"
+    )
     learning_rate: float = Field(
         2e-3, gt=0, description="peak; reached in 200 steps, and falls linearly to zero at the end"
     )

@@ -61,7 +61,9 @@ class RandomRows(Section):
         return int(1 / self.test + 1e-9)
 
 
-RankingSplit = Annotated[RandomRows | Temporal, Field(discriminator="kind"), default_tag("kind", "random")]
+RankingSplit = Annotated[
+    RandomRows | LeaveOneOut | Temporal, Field(discriminator="kind"), default_tag("kind", "random")
+]
 
 Split = Annotated[
     LeaveOneOut | LastBasket | Temporal, Field(discriminator="kind"), default_tag("kind", "leave-one-out")

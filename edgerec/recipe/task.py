@@ -27,6 +27,13 @@ class ImplicitTask(Section):
 
     kind: Literal["implicit"]
     negatives: int = Field(4, ge=1, le=100, description="negatives drawn for each interaction in training")
+    hard_negatives: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="with model.retrieval: negatives among the 100 items that it ranks highest, for each interaction "
+        "with one of them, in all parts; default: twice as many as negatives",
+    )
     test_negatives: int | None = Field(
         None,
         ge=1,
@@ -34,6 +41,12 @@ class ImplicitTask(Section):
         description="the same in validation and test; default: as in training, since calibration means little with "
         "other shares of positive rows",
     )
+
+    @property
+    def hard(self) -> int:
+        """Hard negatives of each interaction, beside a retrieval model."""
+        return 2 * self.negatives if self.hard_negatives is None else self.hard_negatives
+
     popularity: float = Field(
         0.75, ge=0, le=1, description="items are drawn by their training interactions to this power; 0: all alike"
     )

@@ -10,8 +10,7 @@ import jinja2
 
 from edgerec.artifact import write_file
 from edgerec.evaluation.words import WHY_NOT_MEASURABLE, change, percent
-from edgerec.report import plots
-from edgerec.report.ranking import render_ranking_card, render_ranking_html
+from edgerec.report import plots, ranking
 from edgerec.report.steps import bytes_change, step_sentences
 
 
@@ -24,8 +23,27 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
 
 def render_html(report: dict[str, Any]) -> str:
     """The report as one HTML page without scripts, and without links to anything outside itself."""
-    page = _render("page.html", report, autoescape=True, plots=render_plots(report))
-    return page.replace(" %", "\u00a0%")  # no line break between a figure and its unit
+    return _unbroken(_render("page.html", report, autoescape=True, plots=render_plots(report)))
+
+
+def render_ranking_html(report: dict[str, Any]) -> str:
+    """The report of a ranking run, likewise."""
+    page = _template("ranking.html", autoescape=True).render(
+        report=report,
+        files=[variant for variant in report["variants"] if variant["file"]],
+        table=ranking.table_rows(report),
+        steps=ranking.step_rows(report),
+        sentences=ranking.sentences(report),
+        predicted=ranking.predicted(report["task"]["kind"]),
+        data_line=ranking.data_line(report),
+        plots=render_plots(report),
+    )
+    return _unbroken(page)
+
+
+def _unbroken(page: str) -> str:
+    """No line break between a figure and its unit."""
+    return page.replace(" %", "\u00a0%")
 
 
 def render_plots(report: dict[str, Any]) -> dict[str, str]:
@@ -54,7 +72,11 @@ def render_curves(report: dict[str, Any]) -> str:
 PAGES = {"report.html": render_html, "MODEL_CARD.md": render_card, "curves.svg": render_curves}
 
 
-RANKING_PAGES = {"report.html": render_ranking_html, "MODEL_CARD.md": render_ranking_card}
+RANKING_PAGES = {
+    "report.html": render_ranking_html,
+    "MODEL_CARD.md": ranking.render_ranking_card,
+    "curves.svg": render_curves,
+}
 
 
 def pages_of(report: dict[str, Any]) -> Mapping[str, Callable[[dict[str, Any]], str]]:
@@ -139,8 +161,9 @@ def _render(template: str, report: dict[str, Any], autoescape: bool, **more: Any
 
 def _template(name: str, autoescape: bool) -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=autoescape, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        autoescape=autoescape, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda part: resources.files("edgerec.report").joinpath(part).read_text("utf-8")),
+    )  # fmt: skip
     environment.filters |= {
         "percent": percent,
         "change": change,
@@ -151,4 +174,4 @@ def _template(name: str, autoescape: bool) -> jinja2.Template:
         "bytes_change": bytes_change,
         "stage": lambda entry: stage_summary(*entry),
     }
-    return environment.from_string(resources.files("edgerec.report").joinpath(name).read_text("utf-8"))
+    return environment.get_template(name)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from edgerec.evaluation.words import change
 from edgerec.report.labels import Labels
+from edgerec.report.merit import Merit
 from edgerec.report.steps import bytes_change
 
 # Inches; 3.75 are 360 CSS pixels, about the width of a phone, so that text is shown there in its own size.
@@ -48,56 +49,56 @@ STYLE: Any = {
     "lines.linewidth": 1.2,
 }
 styled = matplotlib.rc_context(STYLE)
-# Keys of a learning curve's entries, and what they are called.
-CURVES = {"loss": "loss, training", "ndcg@10": "NDCG@10, validation"}
 # In the order in which the bytes of a file are shown; a file need not have all of them.
 PARTS = ("item_table", "network", "transitions", "prior", "vocabulary")
 
 
 @styled
 def size_against_quality(report: dict[str, Any]) -> str:
-    """NDCG@10 by file size, raw and compressed, in the region where the files are.
+    """The report's figure of merit by file size, raw and compressed, in the region where the files are; up is better.
 
     With the 95 % interval of the difference to the first variant, the Pareto line (the files that no smaller file
     beats), and the reference and baselines as lines; baselines outside the region are named at its lower edge.
     """
-    files, reference = _files(report), report["variants"][0]
+    files, reference, merit = _files(report), report["variants"][0], Merit.of(report)
+    value = merit.value
     figure, axes = _panel(3.1)
-    low, high = _region(files, reference)
-    outside = [b for b in report["baselines"] if not low < _ndcg(b) < high]
+    low, high = _region(files, reference, merit)
+    outside = [b for b in report["baselines"] if not low < value(b) < high]
     # No break between a name and its figure.
-    note = textwrap.wrap(", ".join(f"{b['name']}\u00a0{_ndcg(b):.4f}" for b in outside), 48)
+    note = textwrap.wrap(", ".join(f"{b['name']}\u00a0{value(b):.4f}" for b in outside), 48)
     sizes = [variant["bytes"][kind] / 1000 for variant in files for kind in ("total", "compressed")]
     margin = 0.08 * max(sizes)
+    room = (high - low) * (0.08 * (1 + len(note)) if note else 0)
     axes.set(
         xlabel="file size, kB (hollow: compressed)",
-        ylabel="NDCG@10, test",
+        ylabel=f"{merit.title}, test",
         xlim=(max(0, min(sizes) - margin), max(sizes) + margin),
-        ylim=(low - (high - low) * (0.08 * (1 + len(note)) if note else 0), high),
+        ylim=(low - room, high) if merit.higher_is_better else (high + room, low),
     )
     lines = [reference, *(b for b in report["baselines"] if b not in outside)]
     for line in lines:
-        axes.axhline(_ndcg(line), color=INK, alpha=0.6, linestyle="--" if line is reference else ":", linewidth=0.8)
+        axes.axhline(value(line), color=INK, alpha=0.6, linestyle="--" if line is reference else ":", linewidth=0.8)
     for variant, colour in zip(files, COLOURS * 9, strict=False):
-        _file_point(axes, variant, reference, colour)
-    steps = _pareto(files)
+        _file_point(axes, variant, value(variant), merit.ends(variant, reference), colour)
+    steps = _pareto(files, merit)
     edge = axes.get_xlim()[1]
-    axes.step([*map(_raw, steps), edge], [*map(_ndcg, steps), _ndcg(steps[-1])], where="post", **GREY)
+    axes.step([*map(_raw, steps), edge], [*map(value, steps), value(steps[-1])], where="post", **GREY)
 
     labels = Labels.of(axes)
     if note:
         labels.write("\n".join(["outside this region:", *note]), (0.02, 0.02))
     for variant in files:
-        labels.avoid(variant["bytes"]["compressed"] / 1000, _raw(variant), _ndcg(variant), 4)
+        labels.avoid(variant["bytes"]["compressed"] / 1000, _raw(variant), value(variant), 4)
     for line in lines:
-        labels.line(_ndcg(line), line["name"])
+        labels.line(value(line), line["name"])
     for step, end in zip(steps, [*map(_raw, steps[1:]), edge], strict=True):
-        labels.avoid(_raw(step), end, _ndcg(step), 1)
+        labels.avoid(_raw(step), end, value(step), 1)
     for line in lines:
-        labels.avoid(*axes.get_xlim(), _ndcg(line), 1)
+        labels.avoid(*axes.get_xlim(), value(line), 1)
     for variant, colour in zip(files, COLOURS * 9, strict=False):
-        labels.point(_raw(variant), _ndcg(variant), variant["name"], colour)
-    return _svg(figure, "File size against NDCG@10 of each file")
+        labels.point(_raw(variant), value(variant), variant["name"], colour)
+    return _svg(figure, f"File size against {merit.title} of each file")
 
 
 @styled
@@ -184,17 +185,19 @@ def latency(report: dict[str, Any]) -> str:
         axes.plot(times["p50"], row, "o", color=colour)
         axes.plot(times["p90"], row, "|", color=colour, markersize=9)
         axes.plot(times["p99"], row, "o", color=colour, markerfacecolor="none")
-    axes.set(xlabel="ms a recommend() call")
+    axes.set(xlabel=f"ms {Merit.of(report).call}")
     axes.set_xlim(left=0)
     return _svg(figure, "Latency of each file: p50, p90 and p99")
 
 
 @styled
 def learning_curves(report: dict[str, Any]) -> str:
-    """Loss and validation NDCG@10 by epoch, one stage after another; a ring marks the epoch that was kept."""
+    """Loss and validation figure by epoch, one stage after another; a ring marks the epoch that was kept."""
+    merit = Merit.of(report)
+    curves = {"loss": "loss, training", merit.name: f"{merit.title}, validation"}
     figure = Figure(figsize=(WIDTH, 3.9), dpi=72, layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
-    for axes, (key, label) in zip(panels, CURVES.items(), strict=True):
+    for axes, (key, label) in zip(panels, curves.items(), strict=True):
         done = 0
         for (stage, log), colour in zip(report["training"].items(), COLOURS * 9, strict=False):
             epochs = [done + entry["epoch"] for entry in log["curve"]]
@@ -208,7 +211,7 @@ def learning_curves(report: dict[str, Any]) -> str:
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2, handlelength=1.2, columnspacing=1)
-    return _svg(figure, "Loss and validation NDCG@10 by epoch")
+    return _svg(figure, f"Loss and validation {merit.title} by epoch")
 
 
 def standalone(svg: str) -> str:
@@ -219,10 +222,6 @@ def standalone(svg: str) -> str:
 
 def _files(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [variant for variant in report["variants"] if variant["file"]]
-
-
-def _ndcg(measured: dict[str, Any]) -> float:
-    return float(measured["quality"]["ndcg@10"])
 
 
 def _raw(variant: dict[str, Any]) -> float:
@@ -252,35 +251,29 @@ def _rows(files: list[dict[str, Any]], notes: list[str]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _interval(variant: dict[str, Any], reference: dict[str, Any]) -> tuple[float, float]:
-    """NDCG@10 of the variant at both ends of the interval of its difference to the reference."""
-    ends = variant["fidelity"]["ndcg_drop_ci"]
-    if ends is None:
-        return _ndcg(variant), _ndcg(variant)
-    return _ndcg(reference) * (1 - ends[1]), _ndcg(reference) * (1 - ends[0])
-
-
-def _region(files: list[dict[str, Any]], reference: dict[str, Any]) -> tuple[float, float]:
-    """Low and high end of the NDCG@10 to be shown: all files with their intervals, and the reference."""
-    values = [_ndcg(reference), *map(_ndcg, files), *(end for v in files for end in _interval(v, reference))]
+def _region(files: list[dict[str, Any]], reference: dict[str, Any], merit: Merit) -> tuple[float, float]:
+    """Low and high end of the figure to be shown: all files with their intervals, and the reference."""
+    ends = (end for variant in files for end in merit.ends(variant, reference))
+    values = [merit.value(reference), *map(merit.value, files), *ends]
     low, high = min(values), max(values)
     margin = max(0.12 * (high - low), 0.02 * high, 1e-3)
     return max(0.0, low - margin), high + margin
 
 
-def _file_point(axes: Axes, variant: dict[str, Any], reference: dict[str, Any], colour: str) -> None:
-    raw, packed, ndcg = _raw(variant), variant["bytes"]["compressed"] / 1000, _ndcg(variant)
-    axes.plot([raw, raw], _interval(variant, reference), color=colour, linewidth=4, alpha=0.25, zorder=1)
-    axes.plot([packed, raw], [ndcg, ndcg], color=colour, linewidth=1)
-    axes.plot(packed, ndcg, "o", markersize=5, color=colour, markerfacecolor="none")
-    axes.plot(raw, ndcg, "o", markersize=6, color=colour)
+def _file_point(axes: Axes, variant: dict[str, Any], value: float, interval: tuple[float, float], colour: str) -> None:
+    raw, packed = _raw(variant), variant["bytes"]["compressed"] / 1000
+    axes.plot([raw, raw], interval, color=colour, linewidth=4, alpha=0.25, zorder=1)
+    axes.plot([packed, raw], [value, value], color=colour, linewidth=1)
+    axes.plot(packed, value, "o", markersize=5, color=colour, markerfacecolor="none")
+    axes.plot(raw, value, "o", markersize=6, color=colour)
 
 
-def _pareto(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _pareto(files: list[dict[str, Any]], merit: Merit) -> list[dict[str, Any]]:
     """The files that no smaller file beats, by size."""
     best: list[dict[str, Any]] = []
-    for variant in sorted(files, key=lambda v: (_raw(v), -_ndcg(v))):
-        if not best or _ndcg(variant) > _ndcg(best[-1]):
+    sign = -1 if merit.higher_is_better else 1
+    for variant in sorted(files, key=lambda v: (_raw(v), sign * merit.value(v))):
+        if not best or merit.better(variant, best[-1]):
             best.append(variant)
     return best
 

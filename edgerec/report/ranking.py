@@ -1,13 +1,12 @@
-"""The report of a ranking run: terminal, model card and page."""
+"""What the report of a ranking run says: for the terminal, the model card and the page."""
 
-import html
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from edgerec.evaluation.scored_rows import figures_of
-from edgerec.evaluation.words import percent
+from edgerec.evaluation.words import change, percent
 
 
 def print_ranking_report(report: dict[str, Any]) -> None:
@@ -15,7 +14,7 @@ def print_ranking_report(report: dict[str, Any]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120
-    console.print(f"\n{_data_line(report)}", markup=False)
+    console.print(f"\n{data_line(report)}", markup=False)
     head, *lines = table_rows(report)
     table = Table(head[0], box=None, header_style="bold", pad_edge=False)
     for heading in head[1:]:
@@ -58,6 +57,8 @@ def sentences(report: dict[str, Any]) -> list[str]:
         f"{shipped['name']} is {percent(abs(report['gain']))} {'better' if report['gain'] >= 0 else 'worse'} than the "
         f"best baseline, {report['best_baseline']}. Loss: of the main figure against {report['variants'][0]['name']}."
     ]
+    if "two_stage" in report:
+        found += two_stage_sentences(report["two_stage"])
     for name, log in report["training"].items():
         gap = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in log.get("gap", {}).items())
         found.append(
@@ -65,6 +66,21 @@ def sentences(report: dict[str, Any]) -> list[str]:
             f"{log['parameters']['total']:,} parameters ({log['parameters']['nonzero']:,} not zero); {gap}"
         )
     return found
+
+
+def two_stage_sentences(measured: dict[str, Any]) -> list[str]:
+    """What the ranker adds to the retrieval model, and how long both take."""
+    alone, both, compared = measured["retrieval"], measured["two_stage"], measured["comparison"]
+    latency = measured["latency"]
+    parts = ", ".join(f"{name} {latency[f'{name}_ms']['p50']:.3f}" for name in ("retrieve", "rank", "total"))
+    return [
+        f"Two stages, on the device runtime: {measured['candidates']} items retrieved, then put in order by this file, "
+        f"have NDCG@10 {both['ndcg@10']:.4f}, retrieval alone {alone['ndcg@10']:.4f}: "
+        f"{change(compared['ndcg_drop'], compared['ndcg_drop_ci'])} (95 % interval, paired by user). "
+        f"Better for {percent(compared['better'])} of the users, worse for {percent(compared['worse'])}; HR@10 "
+        f"{both['hr@10']:.4f} against {alone['hr@10']:.4f}. {percent(measured['recall'])} of targets are retrieved.",
+        f"One call of both takes, p50 in ms over {latency['calls']:,} calls on {latency['backend']}: {parts}.",
+    ]
 
 
 def render_ranking_card(report: dict[str, Any]) -> str:
@@ -80,35 +96,30 @@ def render_ranking_card(report: dict[str, Any]) -> str:
     )
     return (
         f"# {report['dataset']['name']}\n\nA ranking model ({report['model']['ranker']}) that predicts "
-        f"{_predicts(report['task']['kind'])}. {_data_line(report)}.\n\n{table}\n\n"
+        f"{predicted(report['task']['kind'])}. {data_line(report)}.\n\n{table}\n\n"
         + "\n".join(f"- {sentence}" for sentence in sentences(report))
         + f"\n\n## Who is served how well (the file that ships)\n\n| slice | | rows | {report['main']} |\n"
         + f"|---|---|---|---|\n{slices}\n"
     )
 
 
-def render_ranking_html(report: dict[str, Any]) -> str:
-    """The report as one HTML page without scripts and links."""
-    head, *lines = table_rows(report)
-    cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>\n" for line in lines)
-    slices = "".join(
-        f"<tr><td>{kind}</td><td>{html.escape(row['name'])}</td><td>{row['rows']:,}</td>"
-        f"<td>{row[report['main']]:.4f}</td></tr>\n"
-        for kind, rows in report["variants"][-1]["slices"].items()
-        for row in rows
-    )
-    style = "body{font:16px sans-serif;margin:2em auto;max-width:70em}td,th{padding:.2em .7em;text-align:right}"
-    first = "td:first-child,th:first-child{text-align:left}"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(report["dataset"]["name"])}</title>'
-        f"<style>{style}{first}</style><h1>{html.escape(report['dataset']['name'])}</h1>"
-        f"<p>Predicts {_predicts(report['task']['kind'])}. {html.escape(_data_line(report))}.</p><table><tr>"
-        + "".join(f"<th>{heading}</th>" for heading in head)
-        + f"</tr>\n{cells}</table>"
-        + "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences(report))
-        + f"<h2>By slice</h2><table><tr><th>slice</th><th></th><th>rows</th><th>{report['main']}</th></tr>{slices}"
-        "</table></html>\n"
-    )
+def step_rows(report: dict[str, Any]) -> list[list[str]]:
+    """The heading and a line for each stage of training, as text: what it did to the size of the model, its figure and
+    its over-fitting (how much better the figure is on training rows than on test rows).
+    """
+    main = figures_of(report["task"]["kind"])[0]
+    heading = ["stage", "parameters", "not zero", "epochs", "seconds"]
+    rows = [[*heading, *(f"{main.title}, {part}" for part in ("train", "validation", "test")), "test - train"]]
+    for (name, log), variant in zip(report["training"].items(), report["variants"], strict=False):
+        train, validation = (log["gap"][f"{part}_{main.name}"] for part in ("train", "validation"))
+        test = variant["quality"][main.name]
+        counts = (log["parameters"]["total"], log["parameters"]["nonzero"])
+        figures = (train, validation, test)
+        rows.append(
+            [name, *(f"{count:,}" for count in counts), str(log["epochs"]), f"{log['seconds']:.0f}",
+             *(f"{figure:.4f}" for figure in figures), f"{test - train:+.4f}"]
+        )  # fmt: skip
+    return rows
 
 
 def render_ranking_bundle_card(**facts: Any) -> str:
@@ -118,7 +129,7 @@ def render_ranking_bundle_card(**facts: Any) -> str:
     runtimes = ", ".join(f"{name} {found['version']}" for name, found in facts["runtimes"].items())
     return (
         f"# {facts['name']} ({facts['scheme']})\n\nA ranking model ({facts['model']['ranker']}) by edgerec "
-        f"{facts['version']} that predicts {_predicts(facts['label'])} for up to {facts['contract']['candidates']} "
+        f"{facts['version']} that predicts {predicted(facts['label'])} for up to {facts['contract']['candidates']} "
         f"candidates at a time. It reads: {reads}. No user id is in this file.\n\n"
         f"- Data: {facts['dataset']['name']}, {facts['dataset']['split']} split "
         f"{facts['dataset']['split_fingerprint']}\n"
@@ -127,7 +138,8 @@ def render_ranking_bundle_card(**facts: Any) -> str:
     )
 
 
-def _predicts(label: str) -> str:
+def predicted(label: str) -> str:
+    """What a model of this kind of task predicts, in words."""
     return {
         "rating": "ratings",
         "binary": "the chance of a positive response",
@@ -135,7 +147,8 @@ def _predicts(label: str) -> str:
     }[label]
 
 
-def _data_line(report: dict[str, Any]) -> str:
+def data_line(report: dict[str, Any]) -> str:
+    """Data set and split in a line."""
     data = report["dataset"]
     return (
         f"{data['name']}: {data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions, "

@@ -1,7 +1,6 @@
 """Ranking model -> quantized, verified bundle, measured through the device runtime."""
 
 import json
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,20 +23,18 @@ from edgerec.rankers.row_inputs import RowInputs
 from edgerec.rankers.serving import ServedRanker, ranking_features
 from edgerec.report.ranking import render_ranking_bundle_card
 from edgerec.stages.exported import Exported
-from edgerec.stages.prepare_ranking import PrepareRanking
+from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
 
-TIMED, WARM_UP = 500, 20
 # Requests of training rows on which the ranges of activations are measured.
 CALIBRATION = 100
-PERCENTILES = (50, 90, 95, 99)
 
 
 class ExportedRanker(Exported):
     """One ranking model as it is exported, which the stages of all schemes share."""
 
-    def __init__(self, workspace: Workspace, prepared: PrepareRanking, made: RankingStage) -> None:
+    def __init__(self, workspace: Workspace, prepared: RankingRows, made: RankingStage) -> None:
         super().__init__()
         self.workspace, self.prepared, self.made = workspace, prepared, made
 
@@ -59,8 +56,16 @@ class ExportedRanker(Exported):
     def calibration(self) -> Mapping[str, np.ndarray]:
         """Requests of training rows, with candidates that are items of training rows."""
         recipe = self.made.ranking_recipe
+        if retrieved := self.prepared.retrieved:
+            return self.lists(retrieved.rows("train").sample(CALIBRATION, seed=0))
         rows = labelled_rows(self.prepared.dataset, recipe.task, ("train",), recipe.train.seed)
         return self.requests(rows.sample(CALIBRATION, seed=0), rows.items)
+
+    def lists(self, rows: LabelledRows) -> dict[str, np.ndarray]:
+        """Requests of lists that were retrieved: each input of the signature by name, [groups, …]."""
+        sized = rows.resized(self.servable.contract.candidates)
+        lines = [self.rows.of(sized.subset(np.array([number]))) for number in range(sized.groups)]
+        return {name: np.stack([line[name] for line in lines]) for name in lines[0]}
 
     def requests(self, sample: LabelledRows, pool: np.ndarray) -> dict[str, np.ndarray]:
         """Requests of the users, moments and histories of rows, each with the row's item and random others as
@@ -158,16 +163,22 @@ class ConvertRanking(Stage):
 
     def _cases(self) -> dict[str, np.ndarray]:
         """Real requests that the file is verified on: users, moments and histories of test rows, each with the row's
-        item and random others as candidates.
+        item and random others as candidates; or, with a retrieval model, of lists of validation that it retrieved.
         """
-        sample = self._prepared.test_rows.sample(self.ranking_recipe.report.histories, seed=0)
+        count = self.ranking_recipe.report.histories
+        if retrieved := self._prepared.retrieved:
+            return self._exports.lists(retrieved.rows("lists").sample(count, seed=0))
+        sample = self._prepared.test_rows.sample(count, seed=0)
         return self._exports.requests(sample, np.arange(self._prepared.dataset.items + 1))
 
     def _measure(self, path: Path, converted: Converted, cases: dict[str, np.ndarray], into: Path) -> dict[str, Any]:
-        """Quality of the bundle on all test rows, through the runtime that ``load`` would choose, and its latency."""
+        """Quality of the bundle on all test rows, through the runtime that ``load`` would choose."""
         rows, ranker = self._prepared.test_rows, Ranker.load(path)
         scores, size = np.empty(len(rows), np.float32), ranker.contract.candidates
-        of_items = {"item", *(f.input for f in self._exports.servable.model.architecture.inputs.of("item"))}
+        of_items = {
+            "item",
+            *(f.input for f in self._exports.servable.model.architecture.inputs.of("item", "retrieval")),
+        }
         with self.workspace.progress.steps(f"test {self.variant} on {ranker.backend}", len(rows)) as bar:
             done = 0
             for batch in self._exports.rows.batches(rows):
@@ -186,12 +197,10 @@ class ConvertRanking(Stage):
                 bar.advance(len(batch["item"]))
         evaluation = ScoredRows.of(self.ranking_recipe.task.kind, rows, scores)
         evaluation.save(into)
-        latency = _latency(ranker, cases)
         ranker.close()
         return {
             "quality": evaluation.quality(),
             "evaluated_on": ranker.backend,
-            "latency_ms": latency,
             "runtimes": {name: verification.to_json() for name, verification in converted.verified.items()},
             "verified_requests": len(cases["item"]),
         }
@@ -202,15 +211,3 @@ def _padded(values: np.ndarray, size: int) -> np.ndarray:
     padded = np.full((size, *values.shape[1:]), missing, values.dtype)
     padded[: len(values)] = values
     return padded
-
-
-def _latency(ranker: Ranker, cases: dict[str, np.ndarray]) -> dict[str, float]:
-    """Percentiles of the time to score one request of all candidates, ms."""
-    count, times = len(cases["item"]), np.empty(TIMED)
-    for turn in range(-WARM_UP, TIMED):
-        inputs = {name: values[turn % count] for name, values in cases.items()}
-        start = time.perf_counter_ns()
-        ranker.invoke(inputs)
-        times[max(turn, 0)] = time.perf_counter_ns() - start
-    found = np.percentile(times / 1e6, PERCENTILES)
-    return {f"p{p}": round(float(value), 4) for p, value in zip(PERCENTILES, found, strict=True)}

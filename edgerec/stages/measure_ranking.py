@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import device_runner
+from device_runner import Ranker, Recommender
+from device_runner.bench import bench_ranking
 from edgerec.artifact import write_file
-from edgerec.baselines.labels import label_baselines
+from edgerec.baselines.labels import label_baselines, retrieval_alone
+from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import Histories, labelled_rows
 from edgerec.evaluation.scored_rows import ScoredRows, by_slice, fidelity
+from edgerec.evaluation.two_stage import measure_two_stage
 from edgerec.gate import judge_ranking
 from edgerec.stages.convert_ranking import ConvertRanking
-from edgerec.stages.prepare_ranking import PrepareRanking
+from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
 
-ENTRIES = 1
+ENTRIES = 3
 
 
 class MeasureRanking(Stage):
@@ -27,7 +31,7 @@ class MeasureRanking(Stage):
     def __init__(
         self,
         workspace: Workspace,
-        prepared: PrepareRanking,
+        prepared: RankingRows,
         models: Sequence[RankingStage],
         bundles: Sequence[ConvertRanking],
     ) -> None:
@@ -50,12 +54,15 @@ class MeasureRanking(Stage):
         self.workspace.progress.say("measuring")
         dataset, recipe, rows = self._prepared.dataset, self.ranking_recipe, self._prepared.test_rows
         known = self.models[0].known
-        train = labelled_rows(dataset, recipe.task, known, recipe.train.seed)
+        retrieved = self._prepared.retrieved
+        train = retrieved.rows("train") if retrieved else labelled_rows(dataset, recipe.task, known, recipe.train.seed)
         sizes = (dataset.users, dataset.items + 1)
         label = recipe.task.kind
         baselines = {
             name: ScoredRows.of(label, rows, fit(train, rows, sizes)) for name, fit in label_baselines(label).items()
         }
+        if retrieved:
+            baselines["retrieval"] = ScoredRows.of(label, rows, retrieval_alone(retrieved.rows("validation"), rows))
         histories = Histories(dataset, getattr(recipe.model, "max_history", 1), known)
         reference = ScoredRows.load(self.models[0].folder)
         lists = reference.lists()
@@ -67,8 +74,8 @@ class MeasureRanking(Stage):
         for bundle in self._bundles:
             measured = json.loads((bundle.folder / "measured.json").read_text())
             file = str(bundle.bundle.relative_to(self.workspace.folder))
-            kept = {key: measured[key] for key in ("bytes", "latency_ms", "runtimes", "verified_requests")}
-            facts = {"name": bundle.variant, "file": file, "scheme": bundle.scheme, **kept}
+            kept = {key: measured[key] for key in ("bytes", "runtimes", "verified_requests")}
+            facts = {"name": bundle.variant, "file": file, "scheme": bundle.scheme, **kept, **_timed(bundle.bundle)}
             entries.append((ScoredRows.load(bundle.folder), facts))
         variants = [
             {
@@ -101,5 +108,27 @@ class MeasureRanking(Stage):
             "best_baseline": best,
             "gain": ratio if main.higher_is_better else -ratio,
             "variants": variants,
+            **({"two_stage": self._two_stage(dataset)} if retrieved else {}),
         }
         write_file(into / "figures.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+    def _two_stage(self, dataset: Dataset) -> dict[str, Any]:
+        """The file that ships behind the retrieval bundle, against that alone."""
+        with (
+            Recommender.load(Path(str(self.ranking_recipe.model.retrieval))) as recommender,
+            Ranker.load(self._bundles[-1].bundle, recommender.backend) as ranker,
+            self.workspace.progress.steps("two stages", len(dataset.targets("test"))) as bar,
+        ):
+            return measure_two_stage(recommender, ranker, dataset, "test", bar.advance)
+
+
+def _timed(bundle: Path) -> dict[str, Any]:
+    """What the report says of the file's speed and memory on this machine."""
+    times = bench_ranking(bundle)
+    return {
+        "latency_ms": times["score_ms"]["100"],
+        "invoke_ms": times["invoke_ms"],
+        "cold_start_ms": times["cold_start_ms"],
+        "peak_rss_mb": times["peak_rss_mb"],
+        "measured_on": {"backend": times["backend"], "threads": times["threads"], **times["device"]},
+    }

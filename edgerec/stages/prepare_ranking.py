@@ -1,14 +1,36 @@
 """Tables -> data set with labels."""
 
+from abc import abstractmethod
 from functools import cached_property
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import LabelledRows, labelled_rows, part_seed
 from edgerec.errors import DataError
+from edgerec.evaluation.retrieved import Retrieved
 from edgerec.stages.prepare import Prepare
+from edgerec.stages.stage import Stage
 
 
-class PrepareRanking(Prepare):
+class RankingRows(Stage):
+    """A stage whose rows ranking models learn from and are tested on."""
+
+    @property
+    @abstractmethod
+    def dataset(self) -> Dataset:
+        """The data set, made first if need be."""
+
+    @property
+    @abstractmethod
+    def test_rows(self) -> LabelledRows:
+        """The rows that every model is tested on."""
+
+    @property
+    def retrieved(self) -> Retrieved | None:
+        """What a retrieval model finds, if the recipe names one; made first if need be."""
+        return None
+
+
+class PrepareRanking(Prepare, RankingRows):
     """Reads, cleans and splits the tables of a ranking recipe."""
 
     @cached_property
@@ -26,5 +48,4 @@ class PrepareRanking(Prepare):
 
     @cached_property
     def test_rows(self) -> LabelledRows:
-        """The rows that every model is tested on."""
         return labelled_rows(self.dataset, self.ranking_recipe.task, ("test",), part_seed("test"))

@@ -15,18 +15,19 @@ from edgerec.evaluation.scored_rows import ScoredRows
 from edgerec.pruning.methods import METHODS
 from edgerec.pruning.sparsity import parameters, sparsity
 from edgerec.rankers import RankingModel
-from edgerec.stages.prepare_ranking import PrepareRanking
+from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.training.hooks import AverageWeights, Hook
 from edgerec.training.labels import Labels, ranking_gap
 from edgerec.training.loop import Fit
+from edgerec.training.reranking import Reranking
 from edgerec.training.schedule import Schedule
 
 
 class RankingStage(Stage):
     """A stage whose artifact is a ranking model with the log of its fit and its scores of the test rows."""
 
-    def __init__(self, workspace: Workspace, prepared: PrepareRanking) -> None:
+    def __init__(self, workspace: Workspace, prepared: RankingRows) -> None:
         super().__init__(workspace)
         self.prepared = prepared
 
@@ -43,6 +44,15 @@ class RankingStage(Stage):
     def log(self) -> dict[str, Any]:
         """What the fit returned, with ``sparsity``, ``parameters`` and the ``gap``."""
         return dict(json.loads((self.made() / "training.json").read_text()))
+
+    def objective(
+        self, model: RankingModel, network: keras.Model | None = None, parts: tuple[str, ...] = ("train",)
+    ) -> Labels:
+        """What the model is fitted by, on the rows of ``parts``; see ``Labels`` and ``Reranking``."""
+        recipe, dataset = self.ranking_recipe, self.prepared.dataset
+        if self.prepared.retrieved:
+            return Reranking(model, dataset, recipe, self.prepared.retrieved, network)
+        return Labels(model, dataset, recipe, network, parts)
 
     def fit(self, objective: Labels, schedule: Schedule, hooks: Sequence[Hook], title: str) -> dict[str, Any]:
         """Fit and return the log."""
@@ -75,7 +85,7 @@ class TrainRanking(RankingStage):
 
     name = "trained"
 
-    def __init__(self, workspace: Workspace, prepared: PrepareRanking) -> None:
+    def __init__(self, workspace: Workspace, prepared: RankingRows) -> None:
         super().__init__(workspace, prepared)
         self.inputs = [prepared]
 
@@ -83,22 +93,27 @@ class TrainRanking(RankingStage):
         recipe = self.ranking_recipe
         return {
             "task": recipe.task.model_dump(),
-            "model": recipe.model.model_dump(),
+            "model": recipe.model.model_dump(exclude={"retrieval"}),
             "train": recipe.train.model_dump(),
         }
 
     def make(self, into: Path) -> None:
         recipe, dataset = self.ranking_recipe, self.prepared.dataset
         keras.utils.set_random_seed(recipe.train.seed)
-        model = RankingModel.of_dataset(recipe, dataset)
-        objective = Labels(model, dataset, recipe)
+        retrieved = self.prepared.retrieved
+        model = RankingModel.of_dataset(recipe, dataset, rows=retrieved.rows("train") if retrieved else None)
+        objective = self.objective(model)
+        if isinstance(objective, Reranking):
+            objective.begin()
         schedule = Schedule.of_training(recipe.train, len(objective.batches(1)))
         log = self.fit(objective, schedule, self.averages(objective), "train")
+        if isinstance(objective, Reranking):
+            log["blend"] = objective.blend()
         log["gap"] = ranking_gap(objective)
         if recipe.train.refit:
             keras.utils.set_random_seed(recipe.train.seed)
             model = RankingModel.of_dataset(recipe, dataset, self.known)
-            objective = Labels(model, dataset, recipe, parts=self.known)
+            objective = self.objective(model, parts=self.known)
             # The learning rate falls as it did in the first fit, so its epochs are those that were best there.
             again = replace(schedule, epochs=int(log["best_epoch"]), patience=int(log["best_epoch"]))
             log["refit"] = self.fit(objective, again, [*self.averages(objective), LastEpoch(again.epochs)], "refit")
@@ -120,7 +135,7 @@ class PruneRanking(RankingStage):
 
     name = "pruned"
 
-    def __init__(self, workspace: Workspace, prepared: PrepareRanking, trained: TrainRanking) -> None:
+    def __init__(self, workspace: Workspace, prepared: RankingRows, trained: TrainRanking) -> None:
         super().__init__(workspace, prepared)
         self.inputs = [prepared, trained]
         self._trained = trained
@@ -129,15 +144,17 @@ class PruneRanking(RankingStage):
         return {"prune": self.ranking_recipe.prune.model_dump()}
 
     def make(self, into: Path) -> None:
-        recipe, dataset = self.ranking_recipe, self.prepared.dataset
+        recipe = self.ranking_recipe
         keras.utils.set_random_seed(recipe.train.seed)
         model = RankingModel.load(self._trained.made())  # its own copy: pruning changes it
         parts = self.known
-        pruning = METHODS[recipe.prune.method](model, recipe.prune, Labels(model, dataset, recipe, parts=parts))
-        objective = Labels(pruning.recommender, dataset, recipe, pruning.network, parts)
+        pruning = METHODS[recipe.prune.method](model, recipe.prune, self.objective(model, parts=parts))
+        objective = self.objective(pruning.recommender, pruning.network, parts)
         hooks = [*pruning.hooks, *(self.averages(objective) if pruning.averaged else [])]
         if recipe.train.refit:
             hooks.append(LastEpoch(recipe.prune.epochs))
         log = self.fit(objective, Schedule.of_fine_tuning(recipe.train, recipe.prune), hooks, "prune")
+        if isinstance(objective, Reranking):
+            log["blend"] = objective.blend()
         log["gap"] = ranking_gap(objective)
         self.save(pruning.recommender, log, ("prune",), into)

@@ -8,10 +8,11 @@ import tf_keras as keras
 
 from edgerec.rankers import RankingModel
 from edgerec.recipe import Cluster, RankingQuantize
-from edgerec.stages.prepare_ranking import PrepareRanking
+from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Workspace
 from edgerec.stages.train_ranking import LastEpoch, RankingStage
-from edgerec.training.labels import Labels, ranking_gap
+from edgerec.training.labels import ranking_gap
+from edgerec.training.reranking import Reranking
 from edgerec.training.schedule import Schedule
 from edgerec.training.wrapped import Wrapped, clustering, quantization_awareness
 
@@ -19,7 +20,7 @@ from edgerec.training.wrapped import Wrapped, clustering, quantization_awareness
 class WrappedRanking(RankingStage):
     """Fine-tunes in wrappers. The model that is saved has the weights that these stand for, in float32."""
 
-    def __init__(self, workspace: Workspace, prepared: PrepareRanking, before: RankingStage) -> None:
+    def __init__(self, workspace: Workspace, prepared: RankingRows, before: RankingStage) -> None:
         super().__init__(workspace, prepared)
         self.inputs = [prepared, before]
         self._before = before
@@ -37,13 +38,15 @@ class WrappedRanking(RankingStage):
         return self.section.model_dump()
 
     def make(self, into: Path) -> None:
-        recipe, dataset = self.ranking_recipe, self.prepared.dataset
+        recipe = self.ranking_recipe
         keras.utils.set_random_seed(recipe.train.seed)
         model = RankingModel.load(self._before.made())  # its own copy
         wrapped = self.wrapped(model)
-        objective = Labels(model, dataset, recipe, wrapped.network, self.known)
+        objective = self.objective(model, wrapped.network, self.known)
         hooks = [wrapped, *([LastEpoch(self.section.epochs)] if recipe.train.refit else [])]
         log = self.fit(objective, Schedule.of_fine_tuning(recipe.train, self.section), hooks, self.name)
+        if isinstance(objective, Reranking):
+            log["blend"] = objective.blend()
         log["gap"] = ranking_gap(objective)
         self.save(model, log, (self.name,), into)
 

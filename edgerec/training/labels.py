@@ -26,6 +26,7 @@ class Labels:
     Args:
         model: what is fitted; ``network`` may stand in for its own, over the same layers.
         parts: whose rows are fitted.
+        validation: rows to validate on, if not those of the validation part.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Labels:
         recipe: RankingRecipe,
         network: keras.Model | None = None,
         parts: tuple[str, ...] = ("train",),
+        validation: LabelledRows | None = None,
     ) -> None:
         self.model, self.dataset = model, dataset
         self.network = network or model.network
@@ -49,7 +51,8 @@ class Labels:
             *(tf.TensorSpec([None, *sizes.get(name, [])], types[name]) for name in types),
             tf.TensorSpec([None], tf.float32),
         ]
-        validation = labelled_rows(dataset, recipe.task, ("validation",), part_seed("validation"))
+        if validation is None:
+            validation = labelled_rows(dataset, recipe.task, ("validation",), part_seed("validation"))
         self._validation = validation.sample(VALIDATED, seed=0)
         self._validation_inputs = list(self._inputs.batches(self._validation))
         self._rows: LabelledRows | None = None
@@ -57,7 +60,7 @@ class Labels:
 
     def batches(self, epoch: int) -> list[LabelledRows]:
         rows = self._rows_in(epoch)
-        order = np.random.default_rng([self._train.seed, epoch]).permutation(rows.groups)
+        order = np.random.default_rng([self._train.seed, epoch]).permutation(rows.groups)[: self._train.sample]
         starts = range(0, len(order), self._train.batch)
         return [rows.subset(order[start : start + self._train.batch]) for start in starts]
 
@@ -75,12 +78,12 @@ class Labels:
         return errors + self._train.l2 * tf.add_n([tf.constant(0.0), *self.network.losses])
 
     def validate(self) -> float:
-        scores = [self.model.predict_batch(batch) for batch in self._validation_inputs]
-        return self.scored(np.concatenate(scores)).main_figure()
+        return self.validated().main_figure()
 
-    def scored(self, scores: np.ndarray) -> ScoredRows:
-        """Scores of the validation rows."""
-        return ScoredRows.of(self._task.kind, self._validation, scores)
+    def validated(self) -> ScoredRows:
+        """The validation rows with their scores."""
+        scores = [self.model.predict_batch(batch) for batch in self._validation_inputs]
+        return ScoredRows.of(self._task.kind, self._validation, np.concatenate(scores))
 
     def sample(self, rows: int) -> LabelledRows:
         """Random rows of what is fitted."""
@@ -100,5 +103,5 @@ def ranking_gap(objective: Labels, rows: int = 5_000) -> dict[str, float]:
     """
     model, sample = objective.model, objective.sample(rows)
     trained = ScoredRows.of(objective.model.architecture.label, sample, model.predict(sample, objective._inputs))
-    figure = objective.figure.name
-    return {f"train_{figure}": trained.main_figure(), f"validation_{figure}": objective.validate()}
+    figure = trained.main.name
+    return {f"train_{figure}": trained.main_figure(), f"validation_{figure}": objective.validated().main_figure()}

@@ -1,22 +1,26 @@
-"""Guest instructions of one recommendation on each processor, runtime and bundle.
+"""Guest instructions of one recommendation, or of one scored batch, on each processor, runtime and bundle.
 
 ``python tests/arm/costs.py`` (``make bench-arm``) counts them, writes ``instruction_counts.json`` beside itself, and
-prints the shipped model's table for its card.
+prints the shipped model's table for its card. ``python tests/arm/costs.py BUNDLE …`` counts those of other ranking
+bundles, also compares what they answer with this machine, and only prints.
 """
 
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from guest_costs import CALLS, WINDOWS
-from machine import CPUS, Cpu, call, check_plugins, guest, made_once
+from machine import CPUS, PROJECT, TIME_LIMIT, Cpu, call, check_plugins, guest, made_once
 
 from device_runner.bundle import Bundle
+from device_runner.contract import Ranking
 from edgerec.report.boards import counts_of, latency_table
 from models import bundles
 
@@ -26,6 +30,7 @@ SCHEMA = 1
 # Of which the cost is recorded.
 MEASURED = ("grocery", "grocery-shaped")
 FIGURES = ("recommend", "invoke", "step", "step_invoke")
+FIGURES_OF_RANKING = ("score", "invoke")
 
 
 def counter() -> Path:
@@ -64,7 +69,7 @@ def count(cpu: Cpu, runtime: str, paths: dict[str, Path]) -> list[dict[str, Any]
         empty = statistics.median(spans["nothing"])
         costs = {
             figure: round((statistics.median(spans[figure]) - empty) / CALLS) if figure in spans else None
-            for figure in FIGURES
+            for figure in (FIGURES_OF_RANKING if isinstance(bundle.contract, Ranking) else FIGURES)
         }
         records.append(
             {
@@ -96,6 +101,50 @@ def table(records: list[dict[str, Any]], name: str) -> str:
     return "\n".join(lines)
 
 
+def furthest(cpu: Cpu, runtime: str, paths: dict[str, Path]) -> float:
+    """By how much the scores of golden vectors differ most from those on this machine, relative to the largest. Both
+    machines must also find that the vectors hold.
+    """
+    files = [path for path in paths.values() if runtime in Bundle.read(path).runtimes]
+    script = HERE / "guest_answers.py"
+    command = [sys.executable, str(script), runtime, *map(str, files)]
+    here = subprocess.run(
+        command, capture_output=True, text=True, timeout=TIME_LIMIT, env={**os.environ, "PYTHONPATH": str(PROJECT)}
+    )
+    there = guest(cpu, script, runtime, *files)
+    if here.returncode or there.returncode:
+        raise RuntimeError(f"{cpu.name}, {runtime}: {(here.stderr or there.stderr)[-2000:]}")
+    answers = [json.loads(done.stdout)["answers"] for done in (here, there)]
+    worst = 0.0
+    for expected, found in zip(*answers, strict=True):
+        for one, other in zip(expected, found, strict=True):
+            scores, others = np.array(one["scores"]), np.array(other["scores"])
+            worst = max(worst, float(np.abs(scores - others).max() / np.abs(scores).max()))
+    return worst
+
+
+def ranking_table(records: list[dict[str, Any]]) -> str:
+    """Markdown: thousands of instructions of a scored batch, whole call and bare model."""
+    cpus = list(dict.fromkeys(record["cpu"] for record in records))
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for record in records:
+        cell = f"{record['score'] / 1e3:,.0f} / {record['invoke'] / 1e3:,.0f}"
+        rows.setdefault((record["bundle"], record["scheme"], record["runtime"]), {})[record["cpu"]] = cell
+    lines = [f"| bundle | scheme | runtime | {' | '.join(cpus)} |", "|---|---|---|" + "--:|" * len(cpus)]
+    for key, cells in rows.items():
+        lines.append(f"| {' | '.join(key)} | {' | '.join(cells.get(cpu, '') for cpu in cpus)} |")
+    return "\n".join(lines)
+
+
+def print_ranking(paths: list[Path]) -> None:
+    """Count, compare and print the table of ranking bundles."""
+    bundles_of = {f"{(bundle := Bundle.read(path)).name}-{bundle.scheme}": path.resolve() for path in paths}
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        records = [record for found in pool.map(lambda case: count(*case, bundles_of), cases()) for record in found]
+        worst = max(pool.map(lambda case: furthest(*case, bundles_of), cases()))
+    print(ranking_table(records), f"scores differ from this machine by {worst:.2g} at most", sep="\n\n")
+
+
 def boards(records: list[dict[str, Any]], path: Path) -> str:
     """Markdown: estimated milliseconds of the shipped model on each board."""
     shipped = Bundle.read(path)
@@ -108,6 +157,9 @@ def boards(records: list[dict[str, Any]], path: Path) -> str:
 
 
 def main() -> None:
+    if sys.argv[1:]:
+        print_ranking([Path(argument) for argument in sys.argv[1:]])
+        return
     paths = measured()
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         records = [record for found in pool.map(lambda case: count(*case, paths), cases()) for record in found]

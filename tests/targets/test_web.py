@@ -12,18 +12,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from test_conformance import FILES, content_of, place_of, same
+from file_recipes import content_of, place_of
+from test_conformance import FILES, same
 
-from converters.bundle_writer import bundle_bytes, with_facts
+from converters.bundle_writer import with_facts
 from converters.targets.folder import ExportError
 from converters.targets.web.demo import served
 from converters.targets.web.export import export_web
 from converters.targets.web.litert_js import PACKAGES, write_litert_js
-from device_runner import Bundle
+from device_runner import Bundle, Recommender
+from device_runner.contract import Ranking
 
 playwright = pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +42,8 @@ WANTED = bool(os.environ.get("EDGEREC_TARGETS"))
 # Kilobytes of what a visitor loads besides LiteRT's WebAssembly and its loader, compressed as servers send it.
 PAGE_LIMIT = 250_000
 FIRST_LIMIT_MS = 50.0
+# A function of the page.
+SUITE_CALL = (HERE / "conformance.js").read_text().partition("\n")[2].rstrip(";\n")
 pytestmark = pytest.mark.slow
 
 
@@ -97,15 +103,13 @@ def suite_page(browser: Any, address: str) -> Iterator[Any]:
 def test_the_conformance_suite_passes(topic: str, suite_page: Any, address: str) -> None:
     file = FILES[topic]
     cases = [
-        {"call": case["call"], "arguments": case["arguments"], "bundle": file.get("bundle")}
-        | ({"content": base64.b64encode(content_of(case["file"])).decode()} if "file" in case else {})
+        {"call": case["call"], "arguments": with_content(case["arguments"]), "bundle": file.get("bundle")}
+        | ({"content": encoded(content_of(case["file"]))} if "file" in case else {})
         for case in file["cases"]
     ]
-    bundles = (
-        {file["bundle"]: base64.b64encode(place_of(file["bundle"]).read_bytes()).decode()} if "bundle" in file else {}
-    )
+    bundles = {file["bundle"]: encoded(place_of(file["bundle"]).read_bytes())} if "bundle" in file else {}
     given = {"base": address, "cases": cases, "bundles": bundles}
-    outcomes = suite_page.evaluate((HERE / "conformance.js").read_text().partition("\n")[2].rstrip(";\n"), given)
+    outcomes = suite_page.evaluate(SUITE_CALL, given)
     wrong = [
         (case["name"], outcome, case["expected"])
         for case, outcome in zip(file["cases"], outcomes, strict=True)
@@ -113,6 +117,38 @@ def test_the_conformance_suite_passes(topic: str, suite_page: Any, address: str)
                    for name, value in case["expected"].items())
     ]  # fmt: skip
     assert not wrong
+
+
+def test_every_scheme_and_encoder_gives_the_scores_of_python(suite_page: Any, address: str) -> None:
+    """The bundles of ``make check-arm``: random weights, one network of the grocery model's shape in all schemes."""
+    sys.path.insert(0, str(ROOT / "tests" / "arm"))
+    from models import bundles
+
+    for name, path in bundles().items():
+        given: dict[str, Any] = {"base": address, "bundles": {name: encoded(path.read_bytes())}}
+        if isinstance(Bundle.read(path).contract, Ranking):
+            given["cases"] = [{"call": "golden", "arguments": {}, "bundle": name}]
+            (outcome,) = suite_page.evaluate(SUITE_CALL, given)
+            assert outcome["passed"] > 0 and not outcome["failed"], (name, outcome)
+            continue
+        recommender = Recommender.load(path, "litert")
+        items = recommender.bundle.items[1:]
+        asked = [{"history": items[place : place + length], "candidates": items[:: len(items) // 90]}
+                 for place, length in ((7, 1), (100, 30), (140, 120))]  # fmt: skip
+        given["cases"] = [{"call": "candidates", "arguments": one, "bundle": name} for one in asked]
+        for one, outcome in zip(asked, suite_page.evaluate(SUITE_CALL, given), strict=True):
+            assert same(outcome.get("scores"), recommender.score(**one), 1e-4), (name, outcome.get("said"))
+
+
+def encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def with_content(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with the files of their steps as base64."""
+    steps = [step | {"file": encoded(content_of(step["file"]))} if "file" in step else step
+             for step in arguments.get("steps", [])]  # fmt: skip
+    return arguments | {"steps": steps} if steps else arguments
 
 
 def test_the_self_test_passes(page: Any, address: str) -> None:
@@ -162,6 +198,9 @@ def test_the_page_works_without_a_network_once_loaded_and_asks_no_other_origin(p
     assert asked and all(url.startswith((address, "data:", "blob:")) for url in asked)
 
 
+VIOLATIONS = "axe.run().then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing_to_complain_about(
@@ -178,8 +217,7 @@ def test_axe_finds_nothing_to_complain_about(
     page.wait_for_selector("#matches li")
     page.evaluate("document.querySelector('details').open = true")
     page.add_script_tag(content=axe)
-    violations = page.evaluate("axe.run().then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html)]))")
-    assert violations == []
+    assert page.evaluate(VIOLATIONS) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     if folder := os.environ.get("EDGEREC_SCREENSHOTS"):
         page.fill("#query", "")
@@ -188,14 +226,33 @@ def test_axe_finds_nothing_to_complain_about(
     context.close()
 
 
-REPLACE = """async ({ base, content, signature, key, options, then }) => {
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_of_a_ranking_model_is_its_self_test(
+    browser: Any, width: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    axe = axe_core(tmp_path_factory)
+    export_web(place_of("ranking"), tmp_path / "ranking")
+    context = browser.new_context(viewport={"width": width, "height": 844}, bypass_csp=True)
+    page = context.new_page()
+    with served(tmp_path / "ranking") as url:
+        page.goto(url)
+        page.wait_for_selector("html[data-outcome]")
+        assert page.inner_text("#outcome") == "2 of 2 golden vectors pass."
+        page.add_script_tag(content=axe)
+        assert page.evaluate(VIOLATIONS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if folder := os.environ.get("EDGEREC_SCREENSHOTS"):
+            page.screenshot(path=f"{folder}/ranking-{width}.png", full_page=True)
+    context.close()
+
+
+REPLACE = """async ({ base, content, signature, key, options }) => {
   const { ModelSlot } = await import(`${base}edgerec/recommender.js`);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const slot = await ModelSlot.open('test', { initial: `${base}model.tflite`, publicKey: key && bytes(key) });
   let said = 'replaced';
   try {
     if (content) await slot.replace(bytes(content), { signature, ...options });
-    if (then) await slot[then]();
   } catch (error) {
     if (error.name !== 'BundleError') throw error;
     said = error.message;
@@ -207,102 +264,77 @@ REPLACE = """async ({ base, content, signature, key, options, then }) => {
 }"""
 
 
-def test_a_model_is_replaced_only_by_a_sound_signed_newer_one_and_rolled_back(page: Any, address: str) -> None:
+def test_a_replacement_is_kept_between_visits_and_refused_unless_it_is_newer_or_allowed(
+    page: Any, address: str
+) -> None:
     page.goto(f"{address}self-test.html")
     page.wait_for_selector("html[data-outcome]")
 
     def replace(content: bytes = b"", **given: Any) -> dict[str, Any]:
-        encoded = base64.b64encode(content).decode()
-        return page.evaluate(REPLACE, {"base": address, "content": encoded, "key": None, **given})
+        return page.evaluate(REPLACE, {"base": address, "content": encoded(content), "key": None, **given})
 
-    first, second, third = (with_facts(GROCERY, {"release": release}) for release in (1, 2, 3))
+    first, second = (with_facts(GROCERY, {"release": release}) for release in (1, 2))
     assert replace(second) == {"said": "replaced", "release": 2, "listed": 3}
     page.reload()
     page.wait_for_selector("html[data-outcome]")
-    assert replace() == {"said": "replaced", "release": 2, "listed": 3}, "is kept between visits"
-    for what, content in (
-        ("older", first),
-        ("altered", third[:1000] + b"\0\0\0\0" + third[1004:]),
-        ("edgerec part", third[: len(third) // 2]),
-        ("ranking", place_of("ranking").read_bytes()),
-        ("no item in common", place_of("plain").read_bytes()),
-        ("golden vectors", with_golden(third, [])),
-        ("golden vectors fail", with_golden(third, [{"history": [1], "exclude": [1], "ids": [2], "scores": [99.0],
-                                                     "tolerance": 0.02}])),
-    ):  # fmt: skip
-        given = {"allowDowngrade": True} if what == "no item in common" else {}
-        outcome = replace(content, options=given)
-        assert what in outcome["said"], (what, outcome)
-        assert (outcome["release"], outcome["listed"]) == (2, 3), what
-    assert replace(then="rollback")["release"] == 0
-    assert replace(then="rollback")["release"] == 2
+    assert replace() == {"said": "replaced", "release": 2, "listed": 3}
+    refused = replace(first)
+    assert "release 1 is older" in refused["said"] and refused["release"] == 2
+    assert "no item in common" in replace(place_of("plain").read_bytes(), options={"allowDowngrade": True})["said"]
     assert replace(first, options={"allowDowngrade": True})["release"] == 1
 
 
-def test_a_model_must_be_signed_where_the_app_has_a_key(
-    page: Any, browser: Any, exported: Path, tmp_path: Path
-) -> None:
+def test_the_signature_of_the_first_model_stands_beside_it(page: Any, exported: Path, tmp_path: Path) -> None:
     ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
-    own, other = (ed25519.Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32)) for seed in (1, 2))
+    own = ed25519.Ed25519PrivateKey.from_private_bytes(bytes([1] * 32))
+    public = own.public_key().public_bytes_raw()
 
-    def signed(content: bytes, key: Any) -> str:
-        public = key.public_key().public_bytes_raw()
-        signature = base64.b64encode(key.sign(content)).decode()
-        return f"edgerec-signature 1\ned25519 {hashlib.sha256(public).hexdigest()[:16]} {signature}\n"
+    def signed(content: bytes) -> str:
+        key_id = hashlib.sha256(public).hexdigest()[:16]
+        return f"edgerec-signature 1\ned25519 {key_id} {encoded(own.sign(content))}\n"
 
     folder = Path(shutil.copytree(exported, tmp_path / "signed"))
-    (folder / "model.tflite.sig").write_text(signed(GROCERY.read_bytes(), own))
+    (folder / "model.tflite.sig").write_text(signed(GROCERY.read_bytes()))
     newer = with_facts(GROCERY, {"release": 5})
-    sound = signed(newer, own)
-    key = base64.b64encode(own.public_key().public_bytes_raw()).decode()
     with served(folder) as url:
         page.goto(f"{url}self-test.html")
         page.wait_for_selector("html[data-outcome]")
-        for signature, said in (
-            (None, "not signed"),
-            (signed(newer, other), "not signed by the expected key"),
-            (signed(GROCERY.read_bytes(), own), "not signed by the expected key"),
-            (sound.replace("signature 1", "signature 2"), "malformed"),
-            (sound[:-9] + "\n", "malformed"),
-            (signed(newer, other) + sound.partition("\n")[2], "replaced"),
-        ):
-            given = {"base": url, "content": base64.b64encode(newer).decode(), "key": key, "signature": signature}
+        for signature, said, release in ((None, "not signed", 0), (signed(newer), "replaced", 5)):
+            given = {"base": url, "content": encoded(newer), "key": encoded(public), "signature": signature}
             outcome = page.evaluate(REPLACE, given)
-            assert said in outcome["said"]
-            assert (outcome["release"], outcome["listed"]) == (5 if said == "replaced" else 0, 3)
+            assert said in outcome["said"] and (outcome["release"], outcome["listed"]) == (release, 3)
 
 
-def with_golden(content: bytes, golden: list[dict[str, Any]]) -> bytes:
-    """The bundle with other golden vectors."""
-    bundle = Bundle.read(content)
-    fixed = {"format", "name", "scheme", "contract", "flatbuffer_bytes", "flatbuffer_sha256", "members"}
-    facts = {key: value for key, value in bundle.manifest.items() if key not in fixed}
-    model = content[: bundle.manifest["flatbuffer_bytes"]]
-    return bundle_bytes(
-        model, bundle.name, bundle.scheme, bundle.contract, bundle.items[1:], golden=golden, facts=facts
-    )
+# What the browser received of each file, in bytes as they were sent, without headers.
+RECEIVED = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+  .map((entry) => [entry.name, entry.encodedBodySize, entry.decodedBodySize])"""
 
 
-def test_weight_and_first_recommendation(page: Any, address: str, exported: Path) -> None:
+def test_weight_and_first_recommendation(page: Any, address: str) -> None:
     begin(page, address)
     took = float(page.evaluate("document.documentElement.dataset.recommendationMs"))
     page.locator("#recommended button").first.click()
     page.wait_for_selector("#list-title:text-is('Recommended for you')")
     by_model = float(page.evaluate("document.documentElement.dataset.recommendationMs"))
-    loaded = {
-        url.removeprefix(address) or "index.html"
-        for url in page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
-    } | {"index.html", "service-worker.js"}
-    sizes = {name: (len(raw := (exported / name).read_bytes()), len(gzip.compress(raw, 6))) for name in loaded}
     parts = {"litert/wasm": 0, "litert": 0, "model.tflite": 0, "page": 0}
     raw = dict(parts)
-    for name, (size, packed) in sizes.items():
-        part = next((part for part in parts if name.startswith(part)), "page")
-        parts[part] += packed
+    for url, sent, size in page.evaluate(RECEIVED):
+        part = next((part for part in parts if url.removeprefix(address).startswith(part)), "page")
+        parts[part] += sent
         raw[part] += size
-    print(json.dumps({"compressed": parts, "raw": raw, "popularity_ms": took, "first_by_model_ms": by_model}))
-    assert sum(size for part, size in parts.items() if part != "litert/wasm") <= PAGE_LIMIT
+    print(json.dumps({"sent": parts, "raw": raw, "popularity_ms": took, "first_by_model_ms": by_model}))
+    assert 0 < parts["model.tflite"] < raw["model.tflite"], "the server compresses"
+    assert sum(sent for part, sent in parts.items() if part != "litert/wasm") <= PAGE_LIMIT
     assert took <= FIRST_LIMIT_MS and by_model <= FIRST_LIMIT_MS
+
+
+def test_what_the_browser_has_is_not_sent_again(address: str) -> None:
+    with urlopen(Request(f"{address}model.tflite", headers={"Accept-Encoding": "gzip"})) as answer:
+        tag, content = answer.headers["ETag"], gzip.decompress(answer.read())
+    assert content == GROCERY.read_bytes()
+    with pytest.raises(HTTPError) as error:
+        urlopen(Request(f"{address}model.tflite", headers={"Accept-Encoding": "gzip", "If-None-Match": tag}))
+    assert error.value.code == 304 and error.value.read() == b""
 
 
 def test_an_export_takes_less_than_ten_seconds_and_replaces_an_earlier_one(exported: Path, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 import gzip
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def served(model: Path, port: int = 0) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_address[1]}/"
 
 
+@lru_cache(maxsize=64)
+def _compressed(path: Path, changed: int) -> bytes:
+    """A file's content by gzip; ``changed``: when, so that another content is read anew."""
+    return gzip.compress(path.read_bytes(), 6, mtime=0)
+
+
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing when a browser gives up a request."""
@@ -69,8 +76,15 @@ class _Handler(SimpleHTTPRequestHandler):
         if "gzip" not in self.headers.get("Accept-Encoding", "") or not path.is_file():
             super().do_GET()
             return
-        content = gzip.compress(path.read_bytes(), 6, mtime=0)
-        self.send_response(200)
+        content = _compressed(path, path.stat().st_mtime_ns)
+        tag = f'"{zlib.crc32(content):08x}-{len(content)}"'
+        # The service worker asks again for what the page has loaded.
+        known = self.headers.get("If-None-Match") == tag
+        self.send_response(304 if known else 200)
+        self.send_header("ETag", tag)
+        if known:
+            self.end_headers()
+            return
         self.send_header("Content-Type", self.guess_type(str(path)))
         self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(content)))

@@ -24,7 +24,7 @@ const largest = (scores) => Math.max(0, ...scores.map(Math.abs));
 async function lists(model, { history, exclude, ids, scores, tolerance }) {
   const found = await model.recommendRows(history, exclude, ids.length);
   const near = tolerance * largest(scores);
-  if (found.rows.length !== ids.length) return false;
+  if (found.rows.length !== ids.length || scores.length !== ids.length) return false;
   return found.rows.every((row, place) => {
     const expected = ids.includes(row) ? scores[ids.indexOf(row)] : scores[scores.length - 1];
     const sameRow = row === ids[place] || Math.abs(expected - scores[place]) <= near;

@@ -15,7 +15,8 @@ import { checkSignature } from './signature.js';
 
 /**
  * @typedef {object} SlotOptions
- * @property {string | URL} initial where the model is that comes with the app; with `publicKey`, its `.sig` beside it
+ * @property {string | URL | Uint8Array} initial the model that comes with the app, or where it is
+ * @property {string} [signature] the text of its `.sig` file; by default, with `publicKey`, that file is beside it
  * @property {Uint8Array | string} [publicKey] 32 bytes or PEM: only models that are signed with it are taken
  * @property {string | URL} [wasm] folder of LiteRT.js's WebAssembly files
  */
@@ -67,8 +68,9 @@ export class ModelSlot {
       }
     }
     const content = await contentOf(options.initial);
-    const signature = options.publicKey ? new TextDecoder().decode(await contentOf(`${options.initial}.sig`)) : null;
-    const stored = { content, signature };
+    const stored = { content, signature: options.signature ?? null };
+    if (options.publicKey && stored.signature === null)
+      stored.signature = new TextDecoder().decode(await contentOf(`${options.initial}.sig`));
     await check(stored, options);
     return new ModelSlot(name, options, stored, await load(await Bundle.read(content), options));
   }

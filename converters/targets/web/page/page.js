@@ -36,7 +36,9 @@ function element(tag, attributes = {}, ...children) {
 /** @param {string} item */
 function titleOf(item) {
   const row = recommender.bundle.items.indexOf(item);
-  return shown(recommender.bundle.titles[row] || item);
+  // A bare id would look like a mistake among titles.
+  const { titles } = recommender.bundle;
+  return titles[row] ? shown(titles[row]) : titles.length ? `Item ${item}` : item;
 }
 
 /** Titles in capitals are hard to read: they are shown in lower case. @param {string} title */
@@ -177,7 +179,7 @@ async function recommend(done = '') {
   const took = performance.now() - begun;
   if (request !== asked) return;
   show(list, took);
-  say(`${done} ${list.length} items, the first: ${list.length ? shown(list[0].title || list[0].item) : 'none'}.`);
+  say(`${done} ${list.length} items, the first: ${list.length ? titleOf(list[0].item) : 'none'}.`);
   document.documentElement.dataset.recommendationMs = took.toFixed(2);
   if (list.source !== 'model') return;
   const again = performance.now();
@@ -204,8 +206,8 @@ function show(list, took, explaining) {
     ? document.activeElement.getAttribute('data-item')
     : null;
   the('recommended').replaceChildren(
-    ...list.map(({ item, title, score, because }, place) => {
-      const name = shown(title || item);
+    ...list.map(({ item, score, because }, place) => {
+      const name = titleOf(item);
       const add = element(
         'button',
         { type: 'button', class: 'add', 'data-item': item, 'aria-label': `Add ${name}` },

@@ -63,8 +63,11 @@ private class Suite(private val folder: File, private val root: File, private va
     }
 
     private fun answer(case: Map<*, *>, loaded: Loaded): Map<String, Any?> {
-        val file = case["file"] as Map<*, *>? ?: return loaded.answer(case["call"] as String, case["arguments"] as Map<*, *>)
-        return Loaded(Bundle.read(made(file))).use { it.answer(case["call"] as String, case["arguments"] as Map<*, *>) }
+        val call = case["call"] as String
+        val arguments = case["arguments"] as Map<*, *>
+        val file = case["file"] as Map<*, *>? ?: return loaded.answer(call, arguments)
+        if (call == "replace") return replaced(made(file), arguments, ::made)
+        return Loaded(Bundle.read(made(file))).use { it.answer(call, arguments) }
     }
 
     private fun made(file: Map<*, *>): ByteArray {
@@ -93,6 +96,10 @@ private class Suite(private val folder: File, private val root: File, private va
         else -> expected == actual
     }
 }
+
+internal fun texts(value: Any?): List<String> = (value as List<*>?).orEmpty().map { it as String }
+
+internal fun values(value: Any?): Map<String, Any?> = (value as Map<*, *>?).orEmpty().entries.associate { it.key as String to it.value }
 
 /** A bundle, loaded when a case asks for it. */
 private class Loaded(private val bundle: Bundle?) : AutoCloseable {
@@ -160,10 +167,6 @@ private class Loaded(private val bundle: Bundle?) : AutoCloseable {
         "unknown" to found.unknown,
         "source" to found.source.name.lowercase(),
     )
-
-    private fun texts(value: Any?): List<String> = (value as List<*>?).orEmpty().map { it as String }
-
-    private fun values(value: Any?): Map<String, Any?> = (value as Map<*, *>?).orEmpty().entries.associate { it.key as String to it.value }
 
     private fun k(arguments: Map<*, *>): Int = (arguments["k"] as Long? ?: 10L).toInt()
 

@@ -3,7 +3,6 @@ package org.tensorflow.lite
 import java.lang.foreign.Arena
 import java.lang.foreign.FunctionDescriptor
 import java.lang.foreign.Linker
-import java.lang.foreign.MemoryLayout
 import java.lang.foreign.MemorySegment
 import java.lang.foreign.SymbolLookup
 import java.lang.foreign.ValueLayout.ADDRESS
@@ -14,122 +13,121 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
 /**
- * Stands in for the class of the same name in the Android library, whose native part does not run here: the same
- * methods over the C library of TFLite, which computes what the Android library computes.
+ * Stands in for the class of the same name in the Android library, whose native part does not run here: the same methods
+ * over the C library of LiteRT, from the Python package `ai-edge-litert`, with the kernels that the Android library has.
  *
  * The module is compiled against the real class and run with this one.
  */
-class Interpreter(model: ByteBuffer, options: Options) : AutoCloseable {
+class Interpreter(model: ByteBuffer, @Suppress("unused_parameter") options: Options) : AutoCloseable {
+    /** What is set has no effect: the C library computes in one thread. */
     class Options {
-        internal var threads = 1
-        internal var xnnpack = true
+        fun setNumThreads(@Suppress("unused_parameter") threads: Int): Options = this
 
-        fun setNumThreads(threads: Int): Options = apply { this.threads = threads }
-
-        fun setUseXNNPACK(use: Boolean): Options = apply { xnnpack = use }
+        fun setUseXNNPACK(@Suppress("unused_parameter") use: Boolean): Options = this
     }
 
+    private class Signature(val index: Long, val inputs: List<NativeTensor>, val outputs: List<NativeTensor>)
+
     private val arena = Arena.ofShared()
-    private val library = SymbolLookup.libraryLookup(System.getProperty("tflite.c"), arena)
-    private val handles = HashMap<String, MethodHandle>()
-    private val interpreter: MemorySegment
-    private val runners = HashMap<String, MemorySegment>()
+    private val model: MemorySegment
+    private val compiled: MemorySegment
+    private val signatures: Map<String, Signature>
 
     init {
         require(model.isDirect) { "Model ByteBuffer should be either a MappedByteBuffer of the model file, or a direct ByteBuffer" }
-        val content = arena.allocate(model.capacity().toLong(), 16)
+        val content = arena.allocate(model.capacity().toLong(), 64)
         content.copyFrom(MemorySegment.ofBuffer(model.duplicate().clear()))
-        val made = call("TfLiteModelCreate", ADDRESS, content, content.byteSize()) as MemorySegment
-        require(made.address() != 0L) { "ByteBuffer is not a valid TensorFlow Lite model flatbuffer" }
-        val settings = call("TfLiteInterpreterOptionsCreate", ADDRESS) as MemorySegment
-        call("TfLiteInterpreterOptionsSetNumThreads", null, settings, options.threads)
-        interpreter = call("TfLiteInterpreterCreate", ADDRESS, made, settings) as MemorySegment
-        require(interpreter.address() != 0L) { "Internal error: Cannot create interpreter" }
-        check(call("TfLiteInterpreterAllocateTensors", JAVA_INT, interpreter) == 0) { "Internal error: Unexpected failure when preparing tensor allocations" }
+        this.model = made("CreateModelFromBuffer", ENVIRONMENT, content, content.byteSize())
+        val settings = made("CreateOptions")
+        call("SetOptionsHardwareAccelerators", settings, CPU)
+        compiled = made("CreateCompiledModel", ENVIRONMENT, this.model, settings)
+        call("DestroyOptions", settings)
+        signatures = (0 until number("GetNumModelSignatures", this.model)).associate { index ->
+            val signature = made("GetModelSignature", this.model, index)
+            text("GetSignatureKey", signature) to
+                Signature(index, tensors(signature, index, "Input"), tensors(signature, index, "Output"))
+        }
     }
 
-    val signatureKeys: Array<String>
-        get() = names(interpreter, "TfLiteInterpreterGetSignatureCount", "TfLiteInterpreterGetSignatureKey")
+    val signatureKeys: Array<String> get() = signatures.keys.toTypedArray()
 
-    fun getSignatureInputs(signature: String): Array<String> =
-        names(runner(signature), "TfLiteSignatureRunnerGetInputCount", "TfLiteSignatureRunnerGetInputName")
+    fun getSignatureInputs(signature: String): Array<String> = found(signature).inputs.map { it.name() }.toTypedArray()
 
-    fun getSignatureOutputs(signature: String): Array<String> =
-        names(runner(signature), "TfLiteSignatureRunnerGetOutputCount", "TfLiteSignatureRunnerGetOutputName")
+    fun getSignatureOutputs(signature: String): Array<String> = found(signature).outputs.map { it.name() }.toTypedArray()
 
-    fun getInputTensorFromSignature(name: String, signature: String): Tensor =
-        NativeTensor(name, call("TfLiteSignatureRunnerGetInputTensor", ADDRESS, runner(signature), text(name)) as MemorySegment)
+    fun getInputTensorFromSignature(name: String, signature: String): Tensor = found(signature).inputs.first { it.name() == name }
 
-    fun getOutputTensorFromSignature(name: String, signature: String): Tensor =
-        NativeTensor(name, call("TfLiteSignatureRunnerGetOutputTensor", ADDRESS, runner(signature), text(name)) as MemorySegment)
+    fun getOutputTensorFromSignature(name: String, signature: String): Tensor = found(signature).outputs.first { it.name() == name }
 
     fun runSignature(inputs: Map<String, Any>, outputs: Map<String, Any>, signature: String) {
-        val runner = runner(signature)
-        for ((name, buffer) in inputs) {
-            val tensor = call("TfLiteSignatureRunnerGetInputTensor", ADDRESS, runner, text(name)) as MemorySegment
-            val segment = MemorySegment.ofBuffer((buffer as ByteBuffer).duplicate().clear())
-            require(call("TfLiteTensorCopyFromBuffer", JAVA_INT, tensor, segment, segment.byteSize()) == 0) {
-                "Cannot copy to a TensorFlowLite tensor ($name) from a Java Buffer of ${segment.byteSize()} bytes"
-            }
+        val called = found(signature)
+        for (tensor in called.inputs) {
+            val given = MemorySegment.ofBuffer((inputs.getValue(tensor.name()) as ByteBuffer).duplicate().clear())
+            require(given.byteSize() == tensor.numBytes().toLong()) { "Cannot copy ${given.byteSize()} bytes to ${tensor.name()}" }
+            tensor.locked(WRITE) { it.copyFrom(given) }
         }
-        require(call("TfLiteSignatureRunnerInvoke", JAVA_INT, runner) == 0) { "Internal error: Failed to run on the given Interpreter" }
+        call(
+            "RunCompiledModel", compiled, called.index,
+            called.inputs.size.toLong(), handles(called.inputs), called.outputs.size.toLong(), handles(called.outputs),
+        )
         for ((name, buffer) in outputs) {
-            val tensor = call("TfLiteSignatureRunnerGetOutputTensor", ADDRESS, runner, text(name)) as MemorySegment
-            val segment = MemorySegment.ofBuffer((buffer as ByteBuffer).duplicate().clear())
-            require(call("TfLiteTensorCopyToBuffer", JAVA_INT, tensor, segment, segment.byteSize()) == 0) {
-                "Cannot copy from a TensorFlowLite tensor ($name) to a Java Buffer of ${segment.byteSize()} bytes"
-            }
-            buffer.position(buffer.capacity())
+            val tensor = called.outputs.first { it.name() == name }
+            tensor.locked(READ) { MemorySegment.ofBuffer((buffer as ByteBuffer).duplicate().clear()).copyFrom(it) }
         }
     }
 
     override fun close() {
-        runners.values.forEach { call("TfLiteSignatureRunnerDelete", null, it) }
-        call("TfLiteInterpreterDelete", null, interpreter)
+        for (signature in signatures.values) (signature.inputs + signature.outputs).forEach { call("DestroyTensorBuffer", it.handle) }
+        call("DestroyCompiledModel", compiled)
+        call("DestroyModel", model)
         arena.close()
     }
 
-    private fun runner(signature: String): MemorySegment = runners.getOrPut(signature) {
-        val runner = call("TfLiteInterpreterGetSignatureRunner", ADDRESS, interpreter, text(signature)) as MemorySegment
-        require(runner.address() != 0L) { "Input error: Signature $signature does not exist." }
-        check(call("TfLiteSignatureRunnerAllocateTensors", JAVA_INT, runner) == 0) { "Internal error: Cannot allocate tensors" }
-        runner
-    }
+    private fun found(signature: String): Signature =
+        requireNotNull(signatures[signature]) { "Input error: Signature $signature does not exist." }
 
-    private fun names(of: MemorySegment, count: String, name: String): Array<String> {
-        // A count of signatures is an int32, one of tensors a size_t.
-        val size = call(count, if (count == "TfLiteInterpreterGetSignatureCount") JAVA_INT else JAVA_LONG, of) as Number
-        return Array(size.toInt()) { place ->
-            (call(name, ADDRESS, of, place) as MemorySegment).reinterpret(1024).getString(0)
+    private fun tensors(signature: MemorySegment, index: Long, kind: String): List<NativeTensor> =
+        (0 until number("GetNumSignature${kind}s", signature)).map { place ->
+            val type = arena.allocate(RANKED_TYPE_BYTES, 8)
+            call("GetRankedTensorType", made("GetSignature${kind}TensorByIndex", signature, place), type)
+            val needed = made("GetCompiledModel${kind}BufferRequirements", compiled, index, place)
+            val handle = made("CreateManagedTensorBufferFromRequirements", ENVIRONMENT, type, needed)
+            NativeTensor(text("GetSignature${kind}Name", signature, place), type, handle)
         }
+
+    private fun handles(tensors: List<NativeTensor>): MemorySegment {
+        val places = arena.allocate(ADDRESS, tensors.size.toLong())
+        tensors.forEachIndexed { place, tensor -> places.setAtIndex(ADDRESS, place.toLong(), tensor.handle) }
+        return places
     }
 
-    private fun text(text: String): MemorySegment = arena.allocateFrom(text)
+    /** A tensor with its memory; [type] is LiteRT's `LiteRtRankedTensorType`: type, rank and flags, dimensions, strides. */
+    private class NativeTensor(private val name: String, type: MemorySegment, val handle: MemorySegment) : Tensor {
+        private val kind = type.get(JAVA_INT, 0)
+        private val shape = IntArray(type.get(JAVA_INT, 4) and 127) { type.get(JAVA_INT, 8 + 4L * it) }
 
-    /** Calls a function of the library; the types of its arguments follow from the values. */
-    private fun call(function: String, result: MemoryLayout?, vararg arguments: Any): Any? {
-        val handle = handles.getOrPut(function) {
-            val layouts = arguments.map { if (it is MemorySegment) ADDRESS else if (it is Long) JAVA_LONG else JAVA_INT }.toTypedArray()
-            val type = if (result == null) FunctionDescriptor.ofVoid(*layouts) else FunctionDescriptor.of(result, *layouts)
-            Linker.nativeLinker().downcallHandle(library.find(function).get(), type)
+        fun locked(mode: Int, use: (MemorySegment) -> Unit) {
+            Arena.ofConfined().use { arena ->
+                val place = arena.allocate(ADDRESS)
+                call("LockTensorBuffer", handle, place, mode)
+                use(place.get(ADDRESS, 0).reinterpret(numBytes().toLong()))
+                call("UnlockTensorBuffer", handle)
+            }
         }
-        return handle.invokeWithArguments(*arguments)
-    }
 
-    private inner class NativeTensor(private val name: String, private val handle: MemorySegment) : Tensor {
-        override fun dataType(): DataType = when (call("TfLiteTensorType", JAVA_INT, handle)) {
+        override fun dataType(): DataType = when (kind) {
             1 -> DataType.FLOAT32
             2 -> DataType.INT32
             else -> throw IllegalArgumentException("DataType error")
         }
 
-        override fun shape(): IntArray = IntArray(numDimensions()) { call("TfLiteTensorDim", JAVA_INT, handle, it) as Int }
+        override fun shape(): IntArray = shape.copyOf()
 
-        override fun numDimensions(): Int = call("TfLiteTensorNumDims", JAVA_INT, handle) as Int
+        override fun numDimensions(): Int = shape.size
 
-        override fun numBytes(): Int = (call("TfLiteTensorByteSize", JAVA_LONG, handle) as Long).toInt()
+        override fun numElements(): Int = shape.fold(1) { product, size -> product * size }
 
-        override fun numElements(): Int = shape().fold(1) { product, size -> product * size }
+        override fun numBytes(): Int = 4 * numElements()
 
         override fun shapeSignature(): IntArray = shape()
 
@@ -141,5 +139,43 @@ class Interpreter(model: ByteBuffer, options: Options) : AutoCloseable {
 
         override fun asReadOnlyBuffer(): ByteBuffer =
             ByteBuffer.allocate(numBytes()).order(ByteOrder.nativeOrder()).asReadOnlyBuffer()
+    }
+
+    private companion object {
+        const val CPU = 1
+        const val READ = 0
+        const val WRITE = 1
+        const val RANKED_TYPE_BYTES = 72L
+        val LIBRARY: SymbolLookup = SymbolLookup.libraryLookup(System.getProperty("litert"), Arena.global())
+        val FUNCTIONS = HashMap<String, MethodHandle>()
+        val ENVIRONMENT = made("CreateEnvironment", 0, MemorySegment.NULL)
+
+        /** Calls `LiteRt…`; the types of its arguments follow from the values. */
+        fun call(function: String, vararg arguments: Any) {
+            val handle = synchronized(FUNCTIONS) {
+                FUNCTIONS.getOrPut(function) {
+                    val types = arguments.map { if (it is MemorySegment) ADDRESS else if (it is Long) JAVA_LONG else JAVA_INT }
+                    val symbol = LIBRARY.find("LiteRt$function").get()
+                    // Those that destroy return nothing, so what is read of them means nothing.
+                    Linker.nativeLinker().downcallHandle(symbol, FunctionDescriptor.of(JAVA_INT, *types.toTypedArray()))
+                }
+            }
+            val status = handle.invokeWithArguments(*arguments) as Int
+            require(status == 0 || function.startsWith("Destroy")) { "Internal error: LiteRt$function failed with status $status" }
+        }
+
+        /** Calls a function whose last argument is the place of its result. */
+        fun <T> resultOf(function: String, arguments: Array<out Any>, read: (MemorySegment) -> T): T = Arena.ofConfined().use {
+            val place = it.allocate(8, 8)
+            call(function, *arguments, place)
+            read(place)
+        }
+
+        fun made(function: String, vararg arguments: Any): MemorySegment = resultOf(function, arguments) { it.get(ADDRESS, 0) }
+
+        fun number(function: String, vararg arguments: Any): Long = resultOf(function, arguments) { it.get(JAVA_LONG, 0) }
+
+        fun text(function: String, vararg arguments: Any): String =
+            resultOf(function, arguments) { it.get(ADDRESS, 0).reinterpret(1024).getString(0) }
     }
 }

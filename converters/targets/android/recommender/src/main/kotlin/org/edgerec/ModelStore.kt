@@ -45,7 +45,7 @@ internal class ModelStore(
      *
      * @param content the bundle.
      * @param signature the text of its signature file.
-     * @return the new model, or the current one if it has the same bytes.
+     * @return the new model, or the current one if it is the same.
      * @throws UpdateException, BundleException, BackendException it is refused: the message says why.
      */
     fun replace(
@@ -59,15 +59,14 @@ internal class ModelStore(
         publicKey?.let { SignatureFile.verify(bytes, signature, it) }
         val new = Bundle.read(bytes)
         val old = current()
+        if (new.identity == old.identity) return@locked old
         checkSuccession(old, new, allowDowngrade, allowOtherCatalogue)
-        tried(new).requirePassed()
+        val name = MessageDigest.getInstance("SHA-256").digest(bytes).hex()
+        remembering(name) { tried(new).requirePassed() }
         val own = shipped()
         val before = choice(own)
-        val name = MessageDigest.getInstance("SHA-256").digest(bytes).hex()
-        if (name != before.current) {
-            store(name, bytes, signature)
-            choose(Choice(name, before.current, own.identity))
-        }
+        store(name, bytes, signature)
+        choose(Choice(name, before.current, own.identity))
         Bundle.read(model(name))
     }
 
@@ -83,12 +82,29 @@ internal class ModelStore(
         if (now.current == now.previous) throw UpdateException("there is no model before this one to go back to")
         val previous = now.previous
         if (previous != null) {
-            val bytes = model(previous).readBytes()
+            val bytes = content(previous)
             publicKey?.let { SignatureFile.verify(bytes, signature(previous), it) }
             tried(Bundle.read(bytes)).requirePassed()
         }
         choose(Choice(previous, now.current, now.base))
         current()
+    }
+
+    /**
+     * Runs the trial of a model so that an app which ends meanwhile knows of it when it starts again: a model may crash the
+     * runtime, and the app with it. After [MOST_TRIALS] such ends it is not tried any more.
+     */
+    private fun remembering(name: String, trial: () -> Unit) {
+        val file = File(folder, "trial")
+        val before = if (file.exists()) file.readText().split(' ') else emptyList()
+        val ends = if (before.firstOrNull() == name) before.last().toIntOrNull() ?: 0 else 0
+        if (ends >= MOST_TRIALS) throw UpdateException("the app ended $ends times while it tried this model; it is not tried again")
+        written(file, "$name ${ends + 1}".toByteArray())
+        try {
+            trial()
+        } finally {
+            file.delete()
+        }
     }
 
     private fun checkSuccession(old: Bundle, new: Bundle, allowDowngrade: Boolean, allowOtherCatalogue: Boolean) {
@@ -167,6 +183,12 @@ internal class ModelStore(
         return bytes
     }
 
+    private fun content(name: String): ByteArray = try {
+        model(name).readBytes()
+    } catch (error: IOException) {
+        throw UpdateException("the model before this one cannot be read (${error.message})", error)
+    }
+
     private fun model(name: String) = File(File(folder, name), MODEL)
 
     private fun signature(name: String): String? = File(File(folder, name), SIGNATURE).takeIf { it.isFile }?.readText()
@@ -182,6 +204,9 @@ internal class ModelStore(
         const val MODEL = "model.tflite"
         const val SIGNATURE = "model.tflite.sig"
         const val MOST_BYTES = 512 shl 20
+
+        /** Two, as the system may have ended the app for a reason of its own. */
+        const val MOST_TRIALS = 2
         val NAME = Regex("[0-9a-f]{64}")
     }
 }

@@ -4,28 +4,24 @@ import java.io.File
 import kotlinx.coroutines.runBlocking
 
 /**
- * Replaces the model of a [Recommender], step by step, and writes what each step left: one JSON object a line.
+ * Replaces the model of a [Recommender] and updates the app around it, and writes what each step left: one JSON object a
+ * line.
  *
- * Arguments: the shipped bundle, the folder of replacements, the public key in hexadecimal digits, then the steps:
- * `replace=FILE` (with `FILE.sig` if it is there), `rollback`, `reopen`, `ship=FILE` (an update of the app; opens it anew).
+ * Arguments: the shipped bundle, the folder of replacements, then the steps: `replace=FILE`, `rollback`, `ship=FILE` (an
+ * update of the app, which opens the recommender anew).
  */
 fun main(arguments: Array<String>) = runBlocking {
     var shipped = File(arguments[0])
-    val key = arguments[2].chunked(2).map { it.toInt(16).toByte() }.toByteArray()
-    val updates = Updates(File(arguments[1]), key)
+    val updates = Updates(File(arguments[1]), publicKey = null)
     var recommender = Recommender.open(updates = updates) { Bundle.read(shipped) }
-    for (step in arguments.drop(3)) {
-        val verb = step.substringBefore('=')
+    for (step in arguments.drop(2)) {
         val file = File(step.substringAfter('='))
         val refusal = try {
-            when (verb) {
-                "replace" -> {
-                    val signature = File("$file.sig").takeIf { it.exists() }?.readText()
-                    file.inputStream().use { recommender.replaceModel(it, signature) }
-                }
+            when (step.substringBefore('=')) {
+                "replace" -> file.inputStream().use { recommender.replaceModel(it, signature = null) }
                 "rollback" -> recommender.rollback()
                 else -> {
-                    if (verb == "ship") shipped = file
+                    shipped = file
                     recommender.close()
                     recommender = Recommender.open(updates = updates) { Bundle.read(shipped) }
                 }

@@ -1,0 +1,103 @@
+"""Two stages on the device runtime, against the first of them alone, on the same users and targets."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from device_runner import Ranker, Recommender, TwoStage
+from device_runner.features import RETRIEVAL_SCORE
+from device_runner.ranking import TOP
+from device_runner.recommendations import Recommendations
+from edgerec.data.dataset import Dataset, Part, Targets
+from edgerec.data.labelled_rows import CODES, Histories, LabelledRows, users_of_events
+from edgerec.data.user_feature_rows import users_of
+from edgerec.evaluation.comparison import compare
+from edgerec.evaluation.device import check_bundle
+from edgerec.evaluation.ranking import NEVER, Evaluation
+from edgerec.evaluation.retrieved import CANDIDATES
+from edgerec.rankers.inputs import moments
+from edgerec.rankers.row_inputs import a_day
+
+
+def measure_two_stage(
+    recommender: Recommender,
+    ranker: Ranker,
+    dataset: Dataset,
+    part: Part,
+    advance: Callable[[int], None] = lambda steps: None,
+) -> dict[str, Any]:
+    """``TwoStage`` and its recommender alone, called with raw values for each user's first event in ``part``.
+
+    Returns:
+        ``candidates``; ``recall``, the share of targets among them, which bounds what an order can reach; ``retrieval``
+        and ``two_stage``, the quality of each; ``comparison`` of two stages with retrieval alone, user by user (see
+        ``Comparison``); and ``latency``, the report of ``TwoStage``.
+
+    Raises:
+        DataError: the recommender is of another split or catalogue.
+        EdgeRecError: the user table lacks a feature that a model reads.
+    """
+    check_bundle(recommender, dataset)
+    targets, ids = dataset.targets(part), [None, *dataset.item_table["item_id"]]
+    contexts = _contexts(ranker, dataset, targets, part)
+    features = [feature for feature in ranker.features if feature.of == "user"]
+    read = [*features, *(f for f in recommender.bundle.user_features if f.name not in {g.name for g in features})]
+    users = users_of(read, dataset.user_table.iloc[targets.users])  # type: ignore[arg-type]  # their names are read
+    ours = {feature.name for feature in recommender.bundle.user_features}
+    row_of = {item: row for row, item in enumerate(ids)}
+    alone, ordered, both = _Lists(targets, row_of), _Lists(targets, row_of), TwoStage(recommender, ranker, CANDIDATES)
+    for number, history in enumerate(targets.histories):
+        events = [ids[row] for row in history]
+        user = {name: value for name, value in users[number].items() if value == value and value is not None}
+        own = {name: value for name, value in user.items() if name in ours}
+        alone.add(recommender.recommend(events, CANDIDATES, user=own))
+        ordered.add(both.recommend(events, CANDIDATES, user=user, context=contexts[number]))
+        advance(1)
+    found, reference = ordered.evaluation(dataset.items), alone.evaluation(dataset.items)
+    return {
+        "candidates": CANDIDATES,
+        "reads_retrieval_score": any(feature.input == RETRIEVAL_SCORE for feature in ranker.features),
+        "recall": float((reference.ranks <= CANDIDATES).mean()),
+        "retrieval": reference.quality(),
+        "two_stage": found.quality(),
+        "comparison": compare(reference, found).as_dict(),
+        "latency": {**both.report, "backend": recommender.backend},
+    }
+
+
+class _Lists:
+    """Lists that were shown, one for each target."""
+
+    def __init__(self, targets: Targets, row_of: Mapping[str | None, int]) -> None:
+        self._targets, self._row_of = targets, row_of
+        self._ranks: list[int] = []
+        self._top = np.zeros((len(targets), TOP), np.int32)
+
+    def add(self, shown: Recommendations) -> None:
+        """The list for the next target."""
+        rows = [self._row_of[entry.item] for entry in shown]
+        number = len(self._ranks)
+        target = self._targets.items[number]
+        self._ranks.append(1 + rows.index(target) if target in rows else NEVER)
+        self._top[number, : len(rows[:TOP])] = rows[:TOP]
+
+    def evaluation(self, items: int) -> Evaluation:
+        return Evaluation(np.array(self._ranks, np.int32), self._top, items)
+
+
+def _contexts(ranker: Ranker, dataset: Dataset, targets: Targets, part: Part) -> list[dict[str, object]]:
+    """What the app would pass of the moment of each target."""
+    places = np.flatnonzero(dataset.parts == CODES[part])
+    users, first = np.unique(users_of_events(dataset)[places], return_index=True)
+    places = places[first[np.searchsorted(users, targets.users)]]
+    rows = LabelledRows(places, targets.users, targets.items, np.ones(len(targets), np.float32))
+    columns: dict[str, list[object]] = {}
+    for feature in ranker.features:
+        if feature.of == "context" and feature.type == "number":
+            days = Histories(dataset, len(dataset.events)).days_since(rows, a_day(dataset))
+            columns[feature.name] = [None if np.isnan(day) else float(day) for day in days]
+        elif feature.of == "context":
+            codes = moments(dataset.times[places], str(dataset.info["time_unit"]), feature.name)
+            columns[feature.name] = [feature.values[code - 1] for code in codes]
+    return [{name: column[number] for name, column in columns.items()} for number in range(len(targets))]
