@@ -4,6 +4,8 @@ U is the number of requests and C = U × G that of candidates, G for each reques
 serving U is 1, in training G is 1 or a row and its negatives.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
@@ -50,6 +52,11 @@ def per_candidate(of_requests: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         return tf.tile(of_requests, [like.shape[0], 1])
     each = tf.shape(like)[0] // tf.shape(of_requests)[0]
     return tf.reshape(tf.tile(tf.expand_dims(of_requests, 1), [1, each, 1]), [-1, width])
+
+
+def several(inputs: tf.Tensor | Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+    """The inputs of a layer that reads a list of tensors: ``clone_model`` passes a single one without its list."""
+    return inputs if isinstance(inputs, list | tuple) else [inputs]
 
 
 class PerCandidate(keras.layers.Layer):  # type: ignore[misc]
@@ -180,6 +187,7 @@ class History(keras.layers.Layer):  # type: ignore[misc]
                 self.valued = self.add_weight(name="valued", shape=(items + 1, dim), initializer=normal(SMALL))
 
     def call(self, inputs: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        inputs = several(inputs)
         history = inputs[0]
         real = tf.cast(history > 0, tf.float32)
         count = tf.reduce_sum(real, 1, keepdims=True)
@@ -271,14 +279,14 @@ class Total(keras.layers.Layer):  # type: ignore[misc]
     """The sum of tensors of one shape."""
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return tf.add_n(inputs)
+        return tf.add_n(several(inputs))
 
 
 class Joined(keras.layers.Layer):  # type: ignore[misc]
     """Tensors [C, …] side by side: [C, w]."""
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return tf.concat(inputs, 1)
+        return tf.concat(several(inputs), 1)
 
 
 class AsColumn(keras.layers.Layer):  # type: ignore[misc]
@@ -300,6 +308,7 @@ class Pairs(keras.layers.Layer):  # type: ignore[misc]
     """The sum of the inner products of all pairs of F vectors, F times [C, k] -> [C, 1] (Rendle, ICDM 2010)."""
 
     def call(self, vectors: list[tf.Tensor]) -> tf.Tensor:
+        vectors = several(vectors)
         total = tf.add_n(vectors)
         squares = tf.add_n([vector * vector for vector in vectors])
         return 0.5 * tf.reduce_sum(total * total - squares, 1, keepdims=True)
