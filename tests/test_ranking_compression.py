@@ -186,12 +186,11 @@ def test_zeros_of_every_pattern_stay_through_fine_tuning(wide: Callable[..., Run
     patterns = [
         ({"method": "magnitude", "sparsity": 0.8}, (1, 1), {0, 1}, 0.8),
         ({"method": "block", "sparsity": 0.8}, (16, 1), {0, 16}, 0.8),
-        ({"method": "block", "sparsity": 0.75, "block": 4}, (4, 1), {0, 4}, 0.75),
         ({"method": "2:4"}, (4, 1), {2}, 0.5),
         ({"method": "tile", "sparsity": 0.75, "side": 32}, (32, 32), {0, 1024}, 0.75),
     ]
     for prune, block, counts, share in patterns:
-        kernel = kernel_of(wide(prune={"epochs": 2, **prune}))
+        kernel = kernel_of(wide(prune={"epochs": 1, **prune}))
         assert set(np.unique(zeros_of_blocks(kernel, *block))) <= counts, prune
         assert (kernel == 0).mean() == pytest.approx(share, abs=0.02), prune
 
@@ -204,7 +203,7 @@ def test_blocks_larger_than_every_layer_are_an_error(wide: Callable[..., Run]) -
 
 @pytest.mark.slow
 def test_clusters_and_grids_keep_the_zeros_that_were_there(wide: Callable[..., Run]) -> None:
-    pruned = {"method": "magnitude", "sparsity": 0.8, "epochs": 2}
+    pruned = {"method": "magnitude", "sparsity": 0.8, "epochs": 1}
     clustered = kernel_of(wide("deepfm", prune=pruned, cluster={"clusters": 8, "epochs": 1}))
     assert len(np.unique(clustered)) <= 8
     assert (clustered == 0).mean() > 0.78

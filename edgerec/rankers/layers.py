@@ -54,7 +54,7 @@ def per_candidate(of_requests: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.tile(tf.expand_dims(of_requests, 1), [1, each, 1]), [-1, width])
 
 
-def several(inputs: tf.Tensor | Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+def listed(inputs: tf.Tensor | Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
     """The inputs of a layer that reads a list of tensors: ``clone_model`` passes a single one without its list."""
     return inputs if isinstance(inputs, list | tuple) else [inputs]
 
@@ -187,8 +187,7 @@ class History(keras.layers.Layer):  # type: ignore[misc]
                 self.valued = self.add_weight(name="valued", shape=(items + 1, dim), initializer=normal(SMALL))
 
     def call(self, inputs: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        inputs = several(inputs)
-        history = inputs[0]
+        history = listed(inputs)[0]
         real = tf.cast(history > 0, tf.float32)
         count = tf.reduce_sum(real, 1, keepdims=True)
         columns = [tf.math.log(1.0 + count) * 0.2]
@@ -279,14 +278,14 @@ class Total(keras.layers.Layer):  # type: ignore[misc]
     """The sum of tensors of one shape."""
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return tf.add_n(several(inputs))
+        return tf.add_n(listed(inputs))
 
 
 class Joined(keras.layers.Layer):  # type: ignore[misc]
     """Tensors [C, …] side by side: [C, w]."""
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return tf.concat(several(inputs), 1)
+        return tf.concat(listed(inputs), 1)
 
 
 class AsColumn(keras.layers.Layer):  # type: ignore[misc]
@@ -308,7 +307,6 @@ class Pairs(keras.layers.Layer):  # type: ignore[misc]
     """The sum of the inner products of all pairs of F vectors, F times [C, k] -> [C, 1] (Rendle, ICDM 2010)."""
 
     def call(self, vectors: list[tf.Tensor]) -> tf.Tensor:
-        vectors = several(vectors)
-        total = tf.add_n(vectors)
-        squares = tf.add_n([vector * vector for vector in vectors])
+        total = tf.add_n(listed(vectors))
+        squares = tf.add_n([vector * vector for vector in listed(vectors)])
         return 0.5 * tf.reduce_sum(total * total - squares, 1, keepdims=True)

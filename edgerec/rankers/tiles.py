@@ -67,7 +67,6 @@ def without_zero_tiles(network: keras.Model) -> keras.Model:
     """The network with ``TiledDense`` in place of the layers for which that is worth it; the others are shared. The
     network itself if there is none.
     """
-
     dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
     sides = {layer.name: side for layer in dense if (side := side_of_tiles(layer.kernel.numpy()))}
 
