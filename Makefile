@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: demo test check-arm check-targets lint bench bench-arm kills clean
+.PHONY: demo test check-arm check-targets check-swift lint bench bench-arm kills clean
 
 demo: $(STAMP)  ## the whole pipeline on real purchases, ending with recommendations and a report
 	$(BIN)/edgerec run models/grocery/recipe.toml
@@ -17,6 +17,9 @@ check-arm: $(STAMP)  ## the wheel on emulated ARM processors; needs Debian packa
 
 check-targets: $(STAMP)  ## the exports: Kotlin on the JVM, JavaScript and the page in Chromium; needs npm, Maven, a JDK, Chromium
 	EDGEREC_TARGETS=1 $(BIN)/pytest tests/targets
+
+check-swift: $(STAMP)  ## the export to iOS, compiled and run in a Debian 13 root file system: root, mmdebstrap, 3 GB
+	EDGEREC_SWIFT=1 $(BIN)/pytest tests/targets/test_swift.py
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

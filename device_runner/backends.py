@@ -137,9 +137,11 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
     if here:
         return here[0]
     if may := [name for name in installed if name in verified]:
+        others = [BACKENDS[name][1] for name in verified if name in BACKENDS and not crashes_here(verified[name])]
+        remedy = f"pip install {others[0]}" if others else "use a file of the scheme float32"
         raise BackendError(
             f"{may[0]} may crash on this file, as this processor has {', '.join(crashes_here(verified[may[0]]))}; "
-            f"use another runtime of {', '.join(verified)}, or try it by its name with backend=…"
+            f"{remedy}, or try it by its name with backend=…"
         )
     raise BackendError(
         f"this file is verified on {', '.join(verified) or 'no runtime'}, installed: {', '.join(installed)}; "

@@ -65,8 +65,10 @@ def read_json(text: str, path: Path) -> Any:
     """
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise HistoryError(f"{path}: not JSON ({error})") from None
+    except ValueError:  # Python reads no more than 4,300
+        raise HistoryError(f"{path}: has a number of too many digits") from None
 
 
 def item_names(item_column: str | None) -> tuple[str, ...]:

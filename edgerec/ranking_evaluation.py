@@ -1,7 +1,7 @@
 """Quality on the test rows of a ranking run, where ranking models, bundles and baselines are measured alike."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,8 @@ import numpy as np
 
 from device_runner import Bundle, Ranker
 from device_runner.contract import Ranking
-from edgerec.baselines.labels import label_baselines
 from edgerec.data.dataset import Dataset
-from edgerec.data.labelled_rows import Histories, LabelledRows, labelled_rows
+from edgerec.data.labelled_rows import Histories, LabelledRows
 from edgerec.errors import DataError
 from edgerec.evaluation.device import check_split
 from edgerec.evaluation.scored_rows import ScoredRows, by_slice
@@ -23,6 +22,7 @@ from edgerec.rankers.on_device import inputs_of, score_rows
 from edgerec.rankers.row_inputs import RowInputs
 from edgerec.recipe import RankingRecipe
 from edgerec.recipe.load import check_recipe
+from edgerec.stages.measure_ranking import baselines_of
 
 RECIPE = "recipe.json"
 
@@ -51,12 +51,14 @@ class RankingEvaluation:
         recipe: of the run.
         rows: the test rows.
         known: the parts whose events are histories.
+        baselines: by name, what scores the rows.
     """
 
     recipe: RankingRecipe
     dataset: Dataset
     rows: LabelledRows
     known: tuple[str, ...]
+    baselines: Mapping[str, Callable[[], np.ndarray]]
 
     @classmethod
     def of_dataset(cls, folder: Path) -> "RankingEvaluation":
@@ -75,12 +77,8 @@ class RankingEvaluation:
         if reason := run.stages.trained.prepared.reason():
             raise DataError(f"{folder}: not up to date ({reason}); make it again with: edgerec run RECIPE")
         prepared = run.stages.trained.prepared
-        return cls(run.recipe, prepared.dataset, prepared.test_rows, run.stages.trained.known)
-
-    @property
-    def baselines(self) -> dict[str, Callable[..., np.ndarray]]:
-        """Baselines of the task by name."""
-        return dict(label_baselines(self.recipe.task.kind))
+        known = run.stages.trained.known
+        return cls(run.recipe, prepared.dataset, prepared.test_rows, known, baselines_of(prepared, known))
 
     def measure(self, model: Path, advance: Callable[[int], None] = lambda rows: None) -> ScoredRows:
         """Scores of a baseline by its name, of the folder of a model, or of a bundle, which runs on the device's code.
@@ -98,8 +96,7 @@ class RankingEvaluation:
 
     def _scores(self, model: Path, advance: Callable[[int], None]) -> np.ndarray:
         if str(model) in self.baselines:
-            train = labelled_rows(self.dataset, self.recipe.task, self.known, self.recipe.train.seed)
-            return self.baselines[str(model)](train, self.rows, (self.dataset.users, self.dataset.items + 1))
+            return self.baselines[str(model)]()
         if model.is_dir():
             trained = RankingModel.load(model)
             check_split(model, trained.split_fingerprint, self.dataset)

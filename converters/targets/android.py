@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from converters.schemes import SCHEMES
-from converters.targets.folder import ExportError
+from converters.targets.folder import ExportError, filled
 from device_runner.bundle import Bundle
 from device_runner.contract import Ranking, Retrieval
 
@@ -52,7 +52,7 @@ def export_android(model: Path, out: Path, ranker: Path | None = None, runtime: 
         made = Path(scratch, "project")
         shutil.copytree(TEMPLATE, made, ignore=shutil.ignore_patterns("build", ".gradle", "__pycache__"))
         for name in FILLED:
-            (made / name).write_text(filled((made / name).read_text("utf-8"), bundle, model, runtime), "utf-8")
+            (made / name).write_text(filled((made / name).read_text("utf-8"), bundle, RUNTIME=runtime), "utf-8")
         (made / ASSETS).mkdir(parents=True)
         for name, source in assets.items():
             shutil.copyfile(source, made / ASSETS / name)
@@ -79,18 +79,3 @@ def check_runs(bundle: Bundle, path: Path, runtime: str) -> None:
         raise ExportError(
             f"{path}: was not verified on {alike}, which stands for {library}; install {alike} and convert it again"
         )
-
-
-def filled(text: str, bundle: Bundle, model: Path, runtime: str) -> str:
-    """A template with the facts of the bundle."""
-    facts = {
-        "NAME": bundle.name,
-        "ITEMS": f"{len(bundle.items) - 1:,}",
-        "SIZE": f"{model.stat().st_size / 1000:,.0f} kB",
-        "SCHEME": bundle.scheme,
-        "EXAMPLE": bundle.items[1],
-        "RUNTIME": runtime,
-    }
-    for name, value in facts.items():
-        text = text.replace(f"@{name}@", value)
-    return text

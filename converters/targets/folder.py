@@ -56,6 +56,21 @@ def require_runtime(bundle: Bundle, runtime: str, target: str) -> None:
         )
 
 
+def filled(text: str, bundle: Bundle, **more: str) -> str:
+    """A template with the facts of the bundle, and ``more``, in place of ``@NAME@`` and the like."""
+    facts = {
+        "NAME": bundle.name,
+        "ITEMS": f"{len(bundle.items) - 1:,}",
+        "SIZE": f"{bundle.path.stat().st_size / 1000:,.0f} kB",
+        "SCHEME": bundle.scheme,
+        "EXAMPLE": bundle.items[1],
+        **more,
+    }
+    for name, value in facts.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
 def copy_files(names: Iterator[Path], into: Path) -> None:
     """Copy files into a folder, which is made."""
     into.mkdir(parents=True, exist_ok=True)

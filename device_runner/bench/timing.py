@@ -71,7 +71,7 @@ def alternately(runs: int, *calls: Callable[[int], object]) -> list[np.ndarray]:
     [runs] each.
 
     Args:
-        calls: functions of the number of the turn.
+        calls: functions of the number of the turn, which is below 0 in the warm-up.
     """
     times = [np.empty(runs) for _ in calls]
     for turn in range(-WARM_UP, runs):
@@ -79,7 +79,7 @@ def alternately(runs: int, *calls: Callable[[int], object]) -> list[np.ndarray]:
         # Another one comes first every other time, as those behind it find the caches filled.
         for place in places if turn % 2 else reversed(places):
             start = CLOCK()
-            calls[place](max(turn, 0))
+            calls[place](turn)
             times[place][max(turn, 0)] = CLOCK() - start
     return times
 

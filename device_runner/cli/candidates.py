@@ -60,7 +60,7 @@ def value_of(feature: Feature, text: str) -> object:
     except ValueError:
         number = math.inf
     if not isinstance(number, int) and math.isinf(number):
-        raise ValueError(f"{feature.name}={text}: give a number")
+        raise ValueError(f"{feature.name}={text[:60]}: give a number")
     return number
 
 

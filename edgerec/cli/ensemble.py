@@ -34,9 +34,7 @@ def ensemble(models: tuple[Path, ...], dataset_folder: Path, out: Path, as_json:
 
     for model in models:
         if model.is_dir() and is_ranking_model(model):
-            raise DataError(
-                f"{model}: a ranking model; ensembles are of retrieval models. Train a larger one instead"
-            )
+            raise DataError(f"{model}: a ranking model; ensembles are of retrieval models. Train a larger one instead")
     document = make_ensemble(models, Dataset.load(dataset_folder), out, Progress())
     if as_json:
         print_json(document)

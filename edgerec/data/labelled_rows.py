@@ -175,15 +175,15 @@ class Histories:
         return items, of_items
 
     def days_since(self, rows: LabelledRows, a_day: float) -> np.ndarray:
-        """Days between each group's moment and the last event of its history, float32 [groups]; NaN without any. Under
-        leave-one-out they are 0 if that is of the same moment.
+        """Days between each group's moment and the last event of its history at an earlier one, float32 [groups]; NaN
+        without any. Events of the same moment do not count: they would tell where in a basket the row is, and tables
+        may have baskets in an order that no customer has.
         """
         firsts = slice(None, None, rows.group)
         days = np.full(rows.groups, np.nan, np.float32)
         for line, (place, user) in enumerate(zip(rows.events[firsts], rows.users[firsts], strict=True)):
             found = self.events(place, user)
-            gaps = self.dataset.times[place] - self.dataset.times[found]
-            before = found[gaps >= 0 if self.by_order else gaps > 0]
+            before = found[self.dataset.times[found] < self.dataset.times[place]]
             if len(before):
                 days[line] = (self.dataset.times[place] - self.dataset.times[before[-1]]) / a_day
         return days
@@ -192,18 +192,13 @@ class Histories:
     def _warm(self) -> np.ndarray:
         return self.dataset.events > 0
 
-    @property
-    def by_order(self) -> bool:
-        """Whether events of one moment come before and after each other as well."""
-        return self.dataset.info["split"] == "leave-one-out"
-
     @cached_property
     def _first_after(self) -> np.ndarray:
         """For each event the place of the first of its user's events that its history does not have, int64
         [interactions]: itself, or the first at the same time.
         """
         users, times = users_of_events(self.dataset), self.dataset.times
-        if self.by_order:
+        if self.dataset.info["split"] == "leave-one-out":
             return np.arange(len(times))
         new = np.ones(len(times), bool)
         new[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])

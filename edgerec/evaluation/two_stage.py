@@ -1,12 +1,12 @@
 """Two stages on the device runtime, against the first of them alone, on the same users and targets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from device_runner import Ranker, Recommender, TwoStage
-from device_runner.features import RETRIEVAL_SCORE
 from device_runner.ranking import TOP
 from device_runner.recommendations import Recommendations
 from edgerec.data.dataset import Dataset, Part, Targets
@@ -31,8 +31,9 @@ def measure_two_stage(
 
     Returns:
         ``candidates``; ``recall``, the share of targets among them, which bounds what an order can reach; ``retrieval``
-        and ``two_stage``, the quality of each; ``comparison`` of two stages with retrieval alone, user by user (see
-        ``Comparison``); and ``latency``, the report of ``TwoStage``.
+        and ``two_stage``, the quality of each; ``slices``, NDCG@10 of both by whether the target has the time of the
+        event before it; ``comparison`` of two stages with retrieval alone, user by user (see ``Comparison``); and
+        ``latency``, the report of ``TwoStage``.
 
     Raises:
         DataError: the recommender is of another split or catalogue.
@@ -40,27 +41,25 @@ def measure_two_stage(
     """
     check_bundle(recommender, dataset)
     targets, ids = dataset.targets(part), [None, *dataset.item_table["item_id"]]
-    contexts = _contexts(ranker, dataset, targets, part)
-    features = [feature for feature in ranker.features if feature.of == "user"]
-    read = [*features, *(f for f in recommender.bundle.user_features if f.name not in {g.name for g in features})]
-    users = users_of(read, dataset.user_table.iloc[targets.users])  # type: ignore[arg-type]  # their names are read
-    ours = {feature.name for feature in recommender.bundle.user_features}
+    places = _places(dataset, targets, part)
+    contexts = _contexts(ranker, dataset, targets, places)
+    theirs = _users(ranker, dataset, targets)
+    ours = users_of(recommender.bundle.user_features, dataset.user_table.iloc[targets.users])
     row_of = {item: row for row, item in enumerate(ids)}
     alone, ordered, both = _Lists(targets, row_of), _Lists(targets, row_of), TwoStage(recommender, ranker, CANDIDATES)
     for number, history in enumerate(targets.histories):
         events = [ids[row] for row in history]
-        user = {name: value for name, value in users[number].items() if value == value and value is not None}
-        own = {name: value for name, value in user.items() if name in ours}
+        own = ours[number]
         alone.add(recommender.recommend(events, CANDIDATES, user=own))
-        ordered.add(both.recommend(events, CANDIDATES, user=user, context=contexts[number]))
+        ordered.add(both.recommend(events, CANDIDATES, user=own | theirs[number], context=contexts[number]))
         advance(1)
     found, reference = ordered.evaluation(dataset.items), alone.evaluation(dataset.items)
     return {
         "candidates": CANDIDATES,
-        "reads_retrieval_score": any(feature.input == RETRIEVAL_SCORE for feature in ranker.features),
         "recall": float((reference.ranks <= CANDIDATES).mean()),
         "retrieval": reference.quality(),
         "two_stage": found.quality(),
+        "slices": _slices(reference, found, dataset.times[places] == dataset.times[places - 1]),
         "comparison": compare(reference, found).as_dict(),
         "latency": {**both.report, "backend": recommender.backend},
     }
@@ -86,11 +85,48 @@ class _Lists:
         return Evaluation(np.array(self._ranks, np.int32), self._top, items)
 
 
-def _contexts(ranker: Ranker, dataset: Dataset, targets: Targets, part: Part) -> list[dict[str, object]]:
-    """What the app would pass of the moment of each target."""
+def _places(dataset: Dataset, targets: Targets, part: Part) -> np.ndarray:
+    """The places of the targets in the events, int64 [n]; each has an event of its user before it."""
     places = np.flatnonzero(dataset.parts == CODES[part])
     users, first = np.unique(users_of_events(dataset)[places], return_index=True)
-    places = places[first[np.searchsorted(users, targets.users)]]
+    return places[first[np.searchsorted(users, targets.users)]]
+
+
+def _slices(alone: Evaluation, both: Evaluation, same: np.ndarray) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "targets": int(which.sum()),
+            "retrieval": float(alone.subset(which).ndcg(TOP).mean()),
+            "two_stage": float(both.subset(which).ndcg(TOP).mean()),
+        }
+        for name, which in (("same time as the event before", same), ("later", ~same))
+        if which.any()
+    ]
+
+
+def _users(ranker: Ranker, dataset: Dataset, targets: Targets) -> list[dict[str, object]]:
+    """What the app would pass of each target's user."""
+    table, kinds = dataset.user_table.iloc[targets.users], {one.name: one for one in dataset.features("users")}
+    columns: dict[str, Sequence[object]] = {}
+    for feature in ranker.features:
+        if feature.of != "user":
+            continue
+        if feature.type == "number":
+            columns[feature.name] = pd.to_numeric(table[feature.name], errors="coerce").astype(float).tolist()
+        elif feature.type == "category":
+            columns[feature.name] = [None if pd.isna(cell) else cell for cell in table[feature.name]]
+        else:
+            columns[feature.name] = [kinds[feature.name].values(cell) for cell in table[feature.name]]
+    return _lines(columns, len(targets))
+
+
+def _lines(columns: Mapping[str, Sequence[object]], count: int) -> list[dict[str, object]]:
+    return [{name: column[number] for name, column in columns.items()} for number in range(count)]
+
+
+def _contexts(ranker: Ranker, dataset: Dataset, targets: Targets, places: np.ndarray) -> list[dict[str, object]]:
+    """What the app would pass of the moment of each target."""
     rows = LabelledRows(places, targets.users, targets.items, np.ones(len(targets), np.float32))
     columns: dict[str, list[object]] = {}
     for feature in ranker.features:
@@ -100,4 +136,4 @@ def _contexts(ranker: Ranker, dataset: Dataset, targets: Targets, part: Part) ->
         elif feature.of == "context":
             codes = moments(dataset.times[places], str(dataset.info["time_unit"]), feature.name)
             columns[feature.name] = [feature.values[code - 1] for code in codes]
-    return [{name: column[number] for name, column in columns.items()} for number in range(len(targets))]
+    return _lines(columns, len(targets))

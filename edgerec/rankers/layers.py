@@ -4,8 +4,6 @@ U is the number of requests and C = U × G that of candidates, G for each reques
 serving U is 1, in training G is 1 or a row and its negatives.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
@@ -52,11 +50,6 @@ def per_candidate(of_requests: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         return tf.tile(of_requests, [like.shape[0], 1])
     each = tf.shape(like)[0] // tf.shape(of_requests)[0]
     return tf.reshape(tf.tile(tf.expand_dims(of_requests, 1), [1, each, 1]), [-1, width])
-
-
-def listed(inputs: tf.Tensor | Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-    """The inputs of a layer that reads a list of tensors: ``clone_model`` passes a single one without its list."""
-    return inputs if isinstance(inputs, list | tuple) else [inputs]
 
 
 class PerCandidate(keras.layers.Layer):  # type: ignore[misc]
@@ -187,13 +180,13 @@ class History(keras.layers.Layer):  # type: ignore[misc]
                 self.valued = self.add_weight(name="valued", shape=(items + 1, dim), initializer=normal(SMALL))
 
     def call(self, inputs: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        history = listed(inputs)[0]
+        history, *given = tf.nest.flatten(inputs)  # a list of one is the tensor itself where a network is cloned
         real = tf.cast(history > 0, tf.float32)
         count = tf.reduce_sum(real, 1, keepdims=True)
         columns = [tf.math.log(1.0 + count) * 0.2]
         differences = tf.zeros_like(real)
         if self.has_values:
-            values = inputs[1]
+            (values,) = given
             valued = tf.where(tf.equal(values, values), real, tf.zeros_like(real))
             known = tf.where(valued > 0, values, tf.zeros_like(values))
             differences = (known - tf.squeeze(tf.gather(self.usual, history), 2)) * valued
@@ -278,14 +271,14 @@ class Total(keras.layers.Layer):  # type: ignore[misc]
     """The sum of tensors of one shape."""
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return tf.add_n(listed(inputs))
+        return tf.add_n(tf.nest.flatten(inputs))
 
 
 class Joined(keras.layers.Layer):  # type: ignore[misc]
     """Tensors [C, …] side by side: [C, w]."""
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return tf.concat(listed(inputs), 1)
+        return tf.concat(tf.nest.flatten(inputs), 1)
 
 
 class AsColumn(keras.layers.Layer):  # type: ignore[misc]
@@ -307,6 +300,7 @@ class Pairs(keras.layers.Layer):  # type: ignore[misc]
     """The sum of the inner products of all pairs of F vectors, F times [C, k] -> [C, 1] (Rendle, ICDM 2010)."""
 
     def call(self, vectors: list[tf.Tensor]) -> tf.Tensor:
-        total = tf.add_n(listed(vectors))
-        squares = tf.add_n([vector * vector for vector in listed(vectors)])
+        vectors = tf.nest.flatten(vectors)
+        total = tf.add_n(vectors)
+        squares = tf.add_n([vector * vector for vector in vectors])
         return 0.5 * tf.reduce_sum(total * total - squares, 1, keepdims=True)

@@ -22,8 +22,8 @@ class RankerSection(Section):
     user_features: list[str] = Field([], description="columns of the user table that an app passes, all optional")
     context: list[Context] = Field(
         ["hour", "weekday"],
-        description="of the moment: hour, weekday and month of the interaction's time, recency: days since the event "
-        "before",
+        description="of the moment: hour, weekday and month of the interaction's time, recency: days since the last "
+        "event of an earlier time",
     )
     buckets: dict[str, Annotated[int, Field(ge=2, le=64)]] = Field(
         {}, description="numeric features that are cut into so many ranges, each with a vector: { age = 8 }"

@@ -194,7 +194,12 @@ def latency(report: dict[str, Any]) -> str:
 def learning_curves(report: dict[str, Any]) -> str:
     """Loss and validation figure by epoch, one stage after another; a ring marks the epoch that was kept."""
     merit = Merit.of(report)
-    curves = {"loss": "loss, training", merit.name: f"{merit.title}, validation"}
+    validated, title = merit.name, merit.title
+    known = next(iter(report["training"].values()))["curve"][0]
+    if validated not in known:  # a ranker behind retrieval is validated by another figure
+        validated = next(key for key in known if key not in ("epoch", "loss", "learning_rate"))
+        title = validated.replace("_", "-")
+    curves = {"loss": "loss, training", validated: f"{title}, validation"}
     figure = Figure(figsize=(WIDTH, 3.9), dpi=72, layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
     for axes, (key, label) in zip(panels, curves.items(), strict=True):
@@ -211,7 +216,7 @@ def learning_curves(report: dict[str, Any]) -> str:
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2, handlelength=1.2, columnspacing=1)
-    return _svg(figure, f"Loss and validation {merit.title} by epoch")
+    return _svg(figure, f"Loss and validation {title} by epoch")
 
 
 def standalone(svg: str) -> str:

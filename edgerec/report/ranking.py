@@ -73,12 +73,17 @@ def two_stage_sentences(measured: dict[str, Any]) -> list[str]:
     alone, both, compared = measured["retrieval"], measured["two_stage"], measured["comparison"]
     latency = measured["latency"]
     parts = ", ".join(f"{name} {latency[f'{name}_ms']['p50']:.3f}" for name in ("retrieve", "rank", "total"))
+    slices = "; ".join(
+        f"{one['name']}: {one['two_stage']:.4f} against {one['retrieval']:.4f} ({one['targets']:,} targets)"
+        for one in measured["slices"]
+    )
     return [
         f"Two stages, on the device runtime: {measured['candidates']} items retrieved, then put in order by this file, "
         f"have NDCG@10 {both['ndcg@10']:.4f}, retrieval alone {alone['ndcg@10']:.4f}: "
         f"{change(compared['ndcg_drop'], compared['ndcg_drop_ci'])} (95 % interval, paired by user). "
         f"Better for {percent(compared['better'])} of the users, worse for {percent(compared['worse'])}; HR@10 "
         f"{both['hr@10']:.4f} against {alone['hr@10']:.4f}. {percent(measured['recall'])} of targets are retrieved.",
+        f"NDCG@10 of two stages and of retrieval alone by the time of the target. {slices}.",
         f"One call of both takes, p50 in ms over {latency['calls']:,} calls on {latency['backend']}: {parts}.",
     ]
 

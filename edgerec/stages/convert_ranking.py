@@ -19,6 +19,7 @@ from edgerec.artifact import scratch_folder, write_file
 from edgerec.data.labelled_rows import LabelledRows, labelled_rows
 from edgerec.data.sources.tables import resolve_tables
 from edgerec.evaluation.scored_rows import ScoredRows
+from edgerec.rankers.on_device import score_rows
 from edgerec.rankers.row_inputs import RowInputs
 from edgerec.rankers.serving import ServedRanker, ranking_features
 from edgerec.report.ranking import render_ranking_bundle_card
@@ -54,18 +55,12 @@ class ExportedRanker(Exported):
 
     @property
     def calibration(self) -> Mapping[str, np.ndarray]:
-        """Requests of training rows, with candidates that are items of training rows."""
+        """Requests of training rows, with candidates that are items of training rows, or were retrieved for them."""
         recipe = self.made.ranking_recipe
         if retrieved := self.prepared.retrieved:
             return self.lists(retrieved.rows("train").sample(CALIBRATION, seed=0))
         rows = labelled_rows(self.prepared.dataset, recipe.task, ("train",), recipe.train.seed)
         return self.requests(rows.sample(CALIBRATION, seed=0), rows.items)
-
-    def lists(self, rows: LabelledRows) -> dict[str, np.ndarray]:
-        """Requests of lists that were retrieved: each input of the signature by name, [groups, …]."""
-        sized = rows.resized(self.servable.contract.candidates)
-        lines = [self.rows.of(sized.subset(np.array([number]))) for number in range(sized.groups)]
-        return {name: np.stack([line[name] for line in lines]) for name in lines[0]}
 
     def requests(self, sample: LabelledRows, pool: np.ndarray) -> dict[str, np.ndarray]:
         """Requests of the users, moments and histories of rows, each with the row's item and random others as
@@ -75,8 +70,12 @@ class ExportedRanker(Exported):
             pool: item rows that candidates are drawn from, int [m].
         """
         rng = np.random.default_rng(0)
-        lines = [self._candidates(sample, number, pool, rng) for number in range(sample.groups)]
-        return {name: np.stack([line[name] for line in lines]) for name in lines[0]}
+        return _stacked([self._candidates(sample, number, pool, rng) for number in range(sample.groups)])
+
+    def lists(self, rows: LabelledRows) -> dict[str, np.ndarray]:
+        """Requests of the groups of rows, whose items are the candidates."""
+        rows = rows.resized(self.servable.contract.candidates)
+        return _stacked([self.rows.of(rows.subset(np.array([number]))) for number in range(rows.groups)])
 
     def _candidates(
         self, sample: LabelledRows, number: int, pool: np.ndarray, rng: np.random.Generator
@@ -174,27 +173,8 @@ class ConvertRanking(Stage):
     def _measure(self, path: Path, converted: Converted, cases: dict[str, np.ndarray], into: Path) -> dict[str, Any]:
         """Quality of the bundle on all test rows, through the runtime that ``load`` would choose."""
         rows, ranker = self._prepared.test_rows, Ranker.load(path)
-        scores, size = np.empty(len(rows), np.float32), ranker.contract.candidates
-        of_items = {
-            "item",
-            *(f.input for f in self._exports.servable.model.architecture.inputs.of("item", "retrieval")),
-        }
         with self.workspace.progress.steps(f"test {self.variant} on {ranker.backend}", len(rows)) as bar:
-            done = 0
-            for batch in self._exports.rows.batches(rows):
-                groups = len(batch["item"]) // rows.group
-                for number in range(groups):
-                    own = slice(number * rows.group, (number + 1) * rows.group)
-                    for start in range(own.start, own.stop, size):
-                        part = slice(start, min(start + size, own.stop))
-                        inputs = {
-                            name: _padded(values[part], size) if name in of_items else values[number : number + 1]
-                            for name, values in batch.items()
-                        }
-                        count = part.stop - part.start
-                        scores[done + part.start : done + part.stop] = ranker.invoke(inputs)[:count]
-                done += len(batch["item"])
-                bar.advance(len(batch["item"]))
+            scores = score_rows(ranker, self._exports.rows, rows, bar.advance)
         evaluation = ScoredRows.of(self.ranking_recipe.task.kind, rows, scores)
         evaluation.save(into)
         ranker.close()
@@ -206,8 +186,5 @@ class ConvertRanking(Stage):
         }
 
 
-def _padded(values: np.ndarray, size: int) -> np.ndarray:
-    missing = np.nan if values.dtype == np.float32 else 0
-    padded = np.full((size, *values.shape[1:]), missing, values.dtype)
-    padded[: len(values)] = values
-    return padded
+def _stacked(requests: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.stack([request[name] for request in requests]) for name in requests[0]}

@@ -1,15 +1,18 @@
 """Ranking models, bundles and baselines -> figures side by side."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import device_runner
 from device_runner import Ranker, Recommender
 from device_runner.bench import bench_ranking
 from edgerec.artifact import write_file
-from edgerec.baselines.labels import label_baselines, retrieval_alone
+from edgerec.baselines.labels import LabelBaseline, label_baselines, retrieval_alone
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import Histories, labelled_rows
 from edgerec.evaluation.scored_rows import ScoredRows, by_slice, fidelity
@@ -53,16 +56,11 @@ class MeasureRanking(Stage):
     def make(self, into: Path) -> None:
         self.workspace.progress.say("measuring")
         dataset, recipe, rows = self._prepared.dataset, self.ranking_recipe, self._prepared.test_rows
-        known = self.models[0].known
-        retrieved = self._prepared.retrieved
-        train = retrieved.rows("train") if retrieved else labelled_rows(dataset, recipe.task, known, recipe.train.seed)
-        sizes = (dataset.users, dataset.items + 1)
+        known, retrieved = self.models[0].known, self._prepared.retrieved
         label = recipe.task.kind
         baselines = {
-            name: ScoredRows.of(label, rows, fit(train, rows, sizes)) for name, fit in label_baselines(label).items()
+            name: ScoredRows.of(label, rows, scores()) for name, scores in baselines_of(self._prepared, known).items()
         }
-        if retrieved:
-            baselines["retrieval"] = ScoredRows.of(label, rows, retrieval_alone(retrieved.rows("validation"), rows))
         histories = Histories(dataset, getattr(recipe.model, "max_history", 1), known)
         reference = ScoredRows.load(self.models[0].folder)
         lists = reference.lists()
@@ -132,3 +130,24 @@ def _timed(bundle: Path) -> dict[str, Any]:
         "peak_rss_mb": times["peak_rss_mb"],
         "measured_on": {"backend": times["backend"], "threads": times["threads"], **times["device"]},
     }
+
+
+def baselines_of(prepared: RankingRows, known: tuple[str, ...]) -> dict[str, Callable[[], np.ndarray]]:
+    """By name of the baseline, what scores the test rows: float32 [n].
+
+    Args:
+        known: the parts that models learn from.
+    """
+    dataset, recipe, rows = prepared.dataset, prepared.ranking_recipe, prepared.test_rows
+    retrieved, sizes = prepared.retrieved, (dataset.users, dataset.items + 1)
+
+    def scores(fit: LabelBaseline) -> np.ndarray:
+        train = retrieved.rows("train") if retrieved else labelled_rows(dataset, recipe.task, known, recipe.train.seed)
+        return fit(train, rows, sizes)
+
+    found: dict[str, Callable[[], np.ndarray]] = {
+        name: partial(scores, fit) for name, fit in label_baselines(recipe.task.kind).items()
+    }
+    if retrieved:
+        found["retrieval"] = lambda: retrieval_alone(retrieved.rows("validation"), rows)
+    return found

@@ -59,6 +59,12 @@ class RankingStage(Stage):
         logs, progress = self.workspace.folder / "logs" / title, self.workspace.progress
         return Fit(title, objective, schedule, self._checkpoints(title), logs, progress, hooks).run()
 
+    def finish(self, objective: Labels, log: dict[str, Any]) -> None:
+        """After a fit: weight network and retrieval, if there are both, and measure the gap for the log."""
+        if isinstance(objective, Reranking):
+            log["blend"] = objective.blend()
+        log["gap"] = ranking_gap(objective)
+
     def save(self, model: RankingModel, log: dict[str, Any], titles: Sequence[str], into: Path) -> None:
         """Write the model, its log and its scores of the test rows. The checkpoints of its fits go then."""
         model.save(into)
@@ -107,9 +113,7 @@ class TrainRanking(RankingStage):
             objective.begin()
         schedule = Schedule.of_training(recipe.train, len(objective.batches(1)))
         log = self.fit(objective, schedule, self.averages(objective), "train")
-        if isinstance(objective, Reranking):
-            log["blend"] = objective.blend()
-        log["gap"] = ranking_gap(objective)
+        self.finish(objective, log)
         if recipe.train.refit:
             keras.utils.set_random_seed(recipe.train.seed)
             model = RankingModel.of_dataset(recipe, dataset, self.known)
@@ -154,7 +158,5 @@ class PruneRanking(RankingStage):
         if recipe.train.refit:
             hooks.append(LastEpoch(recipe.prune.epochs))
         log = self.fit(objective, Schedule.of_fine_tuning(recipe.train, recipe.prune), hooks, "prune")
-        if isinstance(objective, Reranking):
-            log["blend"] = objective.blend()
-        log["gap"] = ranking_gap(objective)
+        self.finish(objective, log)
         self.save(pruning.recommender, log, ("prune",), into)

@@ -11,8 +11,6 @@ from edgerec.recipe import Cluster, RankingQuantize
 from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Workspace
 from edgerec.stages.train_ranking import LastEpoch, RankingStage
-from edgerec.training.labels import ranking_gap
-from edgerec.training.reranking import Reranking
 from edgerec.training.schedule import Schedule
 from edgerec.training.wrapped import Wrapped, clustering, quantization_awareness
 
@@ -45,9 +43,7 @@ class WrappedRanking(RankingStage):
         objective = self.objective(model, wrapped.network, self.known)
         hooks = [wrapped, *([LastEpoch(self.section.epochs)] if recipe.train.refit else [])]
         log = self.fit(objective, Schedule.of_fine_tuning(recipe.train, self.section), hooks, self.name)
-        if isinstance(objective, Reranking):
-            log["blend"] = objective.blend()
-        log["gap"] = ranking_gap(objective)
+        self.finish(objective, log)
         self.save(model, log, (self.name,), into)
 
 

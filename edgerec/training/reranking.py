@@ -3,9 +3,9 @@
 The retrieval model has learned from the very rows that the ranker is trained on, so there its scores are better than
 they will be, and a network that read them would trust them too much. It never does: the score is the sum of the
 network's and retrieval's, and how much retrieval counts is decided on validation, which neither was trained on, as in
-stacked generalisation (Wolpert 1992). Retrieval alone is weighted first; the network is trained on top of it, so that it
-learns what is missing; at the end both are weighted again. A network that is trained without retrieval learns little but
-what retrieval has selected by: on grocery its likeliest weight beside retrieval was negative.
+stacked generalisation (Wolpert 1992). Retrieval alone is weighted first; the network is trained on top of it, so that
+it learns what is missing; at the end both are weighted again. A network that is trained without retrieval learns little
+but what retrieval has selected by: on grocery its likeliest weight beside retrieval was negative.
 """
 
 import numpy as np
@@ -29,8 +29,8 @@ WEIGHT_L2 = 1e-4
 
 
 class Reranking(Labels):
-    """Cross-entropy of each purchase among its negatives. Validated by the mean log-likelihood of the targets among their
-    candidates, with the weights of :meth:`blend`: NDCG@10 of a thousand lists is mostly chance.
+    """Cross-entropy of each purchase among its negatives. Validated by the mean log-likelihood of the targets among
+    their candidates, with the weights of :meth:`blend`: NDCG@10 of a thousand lists is mostly chance.
 
     Args:
         retrieved: rows with scores of the retrieval model.

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 RECORDED = HERE / "instruction_counts.json"
 SCHEMA = 1
 # Of which the cost is recorded.
-MEASURED = ("grocery", "grocery-shaped")
+MEASURED = ("grocery", "grocery-shaped", "grocery-ranking")
 FIGURES = ("recommend", "invoke", "step", "step_invoke")
 FIGURES_OF_RANKING = ("score", "invoke")
 
@@ -168,7 +168,8 @@ def main() -> None:
     part.write_text(f'{{"schema": {SCHEMA}, "counts": [\n  {text}\n]}}\n')
     part.rename(RECORDED)
     print(f"{len(records)} figures are in {RECORDED}", file=sys.stderr)
-    print(table(records, "grocery"), table(records, "grocery-shaped"), boards(records, paths["grocery"]), sep="\n\n")
+    tables = [table(records, "grocery"), table(records, "grocery-shaped"), boards(records, paths["grocery"])]
+    print(*tables, ranking_table([record for record in records if "score" in record]), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,9 @@ COMMANDS = [
     Command("recommend slot.tflite --history {history} --backend {runtime} --json"),
     Command("rollback slot.tflite --json"),
     Command("bench {model} --history {history} --backend {runtime} --runs 5 --processes 1 --json", exact=False),
+    Command("inspect {ranker} --json"),
+    Command("doctor {ranker} --json", exact=False),
+    Command("bench {ranker} --backend {runtime} --runs 2 --processes 1 --json", exact=False),
 ]
 
 

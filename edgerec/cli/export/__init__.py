@@ -4,6 +4,7 @@ import click
 
 from device_runner.command import CONTEXT, Group
 from edgerec.cli.export.android import android
+from edgerec.cli.export.ios import ios
 from edgerec.cli.export.pi import pi
 from edgerec.cli.export.web import web
 
@@ -13,5 +14,5 @@ def export() -> None:
     """Write a module with the model inside, ready for an app or a device."""
 
 
-for target in (android, pi, web):
+for target in (android, ios, pi, web):
     export.add_command(target)
