@@ -64,13 +64,16 @@ def _share_left(kernel: np.ndarray, side: int) -> float:
 
 
 def without_zero_tiles(network: keras.Model) -> keras.Model:
-    """The network with ``TiledDense`` in place of the layers for which that is worth it; the others are shared."""
+    """The network with ``TiledDense`` in place of the layers for which that is worth it; the others are shared. The
+    network itself if there is none.
+    """
+    dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
+    sides = {layer.name: side for layer in dense if (side := side_of_tiles(layer.kernel.numpy()))}
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        side = side_of_tiles(layer.kernel.numpy()) if isinstance(layer, keras.layers.Dense) else 0
-        return TiledDense(layer, side) if side else layer
+        return TiledDense(layer, sides[layer.name]) if layer.name in sides else layer
 
-    return keras.models.clone_model(network, clone_function=clone)
+    return network if not sides else keras.models.clone_model(network, clone_function=clone)
 
 
 def _runs(live: np.ndarray) -> list[tuple[int, int]]:
