@@ -134,7 +134,7 @@ class _Rewriting:
     def _compute(self, layer: Any) -> None:
         given, kernel, *rest = (int(place) for place in layer.inputs)
         source = self._narrow(given)
-        weights, scale = self._kernel(self.graph.tensors[kernel])
+        weights, scale = self._kernel(int(kernel))
         bias = rest[0] if rest else -1
         product = np.float32(self.grids[source].scale * scale)
         layer.inputs = [source, weights, self._bias(bias, product) if bias >= 0 else -1]
@@ -205,9 +205,9 @@ class _Rewriting:
         operator.outputs = [made]
         self.integers[place], self.grids[made] = made, grid
 
-    def _kernel(self, tensor: Any) -> tuple[int, float]:
+    def _kernel(self, place: int) -> tuple[int, float]:
         """The place of the 8-bit weights, and their scale."""
-        place = next(number for number, one in enumerate(self.graph.tensors) if one is tensor)
+        tensor = self.graph.tensors[place]
         if tensor.type == TYPES.INT8:
             return place, float(tensor.quantization.scale[0])
         codes, scales = nearest_grid(self._floats(tensor), 8, by_row=False)

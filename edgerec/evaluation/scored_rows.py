@@ -24,7 +24,6 @@ RESAMPLES = 400
 SMALLEST = 1e-7
 # With fewer rows in a slice, its figures are noise.
 MIN_ROWS = 30
-# Users whose orders are compared at most: lists of hundreds of rows make pairs of tens of thousands.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 
 

@@ -38,8 +38,8 @@ class RankerSection(Section):
     )
     retrieval: str | None = Field(
         None,
-        description="file of a retrieval bundle of the same split, whose scores the score is added to, and whose "
-        "candidates it puts in order",
+        description="file of a retrieval bundle of the same split; its score is added to the ranker's, which puts in "
+        "order what it finds",
     )
     max_history: int = Field(200, ge=1, le=4096, description="L, the newest interactions that are read")
 

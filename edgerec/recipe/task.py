@@ -42,14 +42,14 @@ class ImplicitTask(Section):
         "other shares of positive rows",
     )
 
+    popularity: float = Field(
+        0.75, ge=0, le=1, description="items are drawn by their training interactions to this power; 0: all alike"
+    )
+
     @property
     def hard(self) -> int:
         """Hard negatives of each interaction, beside a retrieval model."""
         return 2 * self.negatives if self.hard_negatives is None else self.hard_negatives
-
-    popularity: float = Field(
-        0.75, ge=0, le=1, description="items are drawn by their training interactions to this power; 0: all alike"
-    )
 
 
 Task = Annotated[RatingTask | BinaryTask | ImplicitTask, Field(discriminator="kind"), default_tag("kind", "rating")]

@@ -53,19 +53,29 @@ def table_rows(report: dict[str, Any]) -> list[list[str]]:
 def sentences(report: dict[str, Any]) -> list[str]:
     """What the figures mean, and how the models were trained."""
     shipped = report["variants"][-1]
+    low, high = report["gain_ci"]
+    word = "better than" if low > 0 else "worse than" if high < 0 else "about as good as"
     found = [
-        f"{shipped['name']} is {percent(abs(report['gain']))} {'better' if report['gain'] >= 0 else 'worse'} than the "
-        f"best baseline, {report['best_baseline']}. Loss: of the main figure against {report['variants'][0]['name']}."
+        f"{shipped['name']} is {word} the best baseline, {report['best_baseline']}: "
+        f"{change(-report['gain'], (-high, -low))} in {figures_of(report['task']['kind'])[0].title} (+ is a gain; 95 % "
+        f"interval, paired by user). Loss: of the main figure against {report['variants'][0]['name']}."
     ]
     if "two_stage" in report:
         found += two_stage_sentences(report["two_stage"])
     for name, log in report["training"].items():
         gap = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in log.get("gap", {}).items())
+        again = ", then fitted again on validation rows too" if "refit" in log else ""
         found.append(
-            f"{name}: {log['loss']}, epoch {log['best_epoch']} of {log['epochs']} kept, {log['seconds']:.0f} s, "
+            f"{name}: {log['loss']}, epoch {log['best_epoch']} of {log['epochs']} kept{again}, "
+            f"{_seconds(log):.0f} s, "
             f"{log['parameters']['total']:,} parameters ({log['parameters']['nonzero']:,} not zero); {gap}"
         )
     return found
+
+
+def _seconds(log: dict[str, Any]) -> float:
+    """Of the whole training, with the second fit if there was one."""
+    return float(log["seconds"] + log.get("refit", {}).get("seconds", 0))
 
 
 def two_stage_sentences(measured: dict[str, Any]) -> list[str]:
@@ -110,19 +120,20 @@ def render_ranking_card(report: dict[str, Any]) -> str:
 
 def step_rows(report: dict[str, Any]) -> list[list[str]]:
     """The heading and a line for each stage of training, as text: what it did to the size of the model, its figure and
-    its over-fitting (how much better the figure is on training rows than on test rows).
+    its over-fitting, the difference between test and training rows: above 0 for errors, below 0 for AUC. A model that
+    has learned from validation rows has no figure of them.
     """
     main = figures_of(report["task"]["kind"])[0]
     heading = ["stage", "parameters", "not zero", "epochs", "seconds"]
     rows = [[*heading, *(f"{main.title}, {part}" for part in ("train", "validation", "test")), "test - train"]]
     for (name, log), variant in zip(report["training"].items(), report["variants"], strict=False):
-        train, validation = (log["gap"][f"{part}_{main.name}"] for part in ("train", "validation"))
-        test = variant["quality"][main.name]
+        train, test = log["gap"][f"train_{main.name}"], variant["quality"][main.name]
+        validation = log["gap"].get(f"validation_{main.name}")
         counts = (log["parameters"]["total"], log["parameters"]["nonzero"])
         figures = (train, validation, test)
         rows.append(
-            [name, *(f"{count:,}" for count in counts), str(log["epochs"]), f"{log['seconds']:.0f}",
-             *(f"{figure:.4f}" for figure in figures), f"{test - train:+.4f}"]
+            [name, *(f"{count:,}" for count in counts), str(log["epochs"]), f"{_seconds(log):.0f}",
+             *("" if figure is None else f"{figure:.4f}" for figure in figures), f"{test - train:+.4f}"]
         )  # fmt: skip
     return rows
 

@@ -15,7 +15,7 @@ from edgerec.artifact import write_file
 from edgerec.baselines.labels import LabelBaseline, label_baselines, retrieval_alone
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import Histories, labelled_rows
-from edgerec.evaluation.scored_rows import ScoredRows, by_slice, fidelity
+from edgerec.evaluation.scored_rows import ScoredRows, by_slice, fidelity, loss
 from edgerec.evaluation.two_stage import measure_two_stage
 from edgerec.gate import judge_ranking
 from edgerec.stages.convert_ranking import ConvertRanking
@@ -23,7 +23,7 @@ from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
 
-ENTRIES = 3
+ENTRIES = 4
 
 
 class MeasureRanking(Stage):
@@ -87,7 +87,7 @@ class MeasureRanking(Stage):
         ]
         shipped, main = entries[-1][0], reference.main
         best = (max if main.higher_is_better else min)(baselines, key=lambda name: baselines[name].main_figure())
-        ratio = shipped.main_figure() / baselines[best].main_figure() - 1
+        lost, (low, high) = loss(baselines[best], shipped)
         document = {
             "kind": "ranking",
             "task": recipe.task.model_dump(),
@@ -104,7 +104,8 @@ class MeasureRanking(Stage):
                 for name, scored in baselines.items()
             ],
             "best_baseline": best,
-            "gain": ratio if main.higher_is_better else -ratio,
+            "gain": -lost,
+            "gain_ci": [-high, -low],
             "variants": variants,
             **({"two_stage": self._two_stage(dataset)} if retrieved else {}),
         }

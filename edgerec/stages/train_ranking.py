@@ -121,6 +121,7 @@ class TrainRanking(RankingStage):
             # The learning rate falls as it did in the first fit, so its epochs are those that were best there.
             again = replace(schedule, epochs=int(log["best_epoch"]), patience=int(log["best_epoch"]))
             log["refit"] = self.fit(objective, again, [*self.averages(objective), LastEpoch(again.epochs)], "refit")
+            log["gap"] |= ranking_gap(objective)  # on training rows, of the model that is kept
         self.save(model, log, ("train", "refit"), into)
 
 

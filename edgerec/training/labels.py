@@ -21,7 +21,7 @@ AUC = Figure("auc", "AUC")
 
 class Labels:
     """The labels of rows: mean squared error, or binary cross-entropy, plus ``l2`` times the squared vectors that a row
-    reads. Negatives are drawn anew for each epoch.
+    reads. Negatives are drawn anew for each epoch (not by ``Reranking``, whose rows were retrieved before).
 
     Args:
         model: what is fitted; ``network`` may stand in for its own, over the same layers.
@@ -43,7 +43,7 @@ class Labels:
         self.weights: Sequence[tf.Variable] = model.network.weights
         self.name = "mean squared error" if recipe.task.kind == "rating" else "binary cross-entropy"
         self.figure = FIGURES.get(recipe.task.kind, AUC)
-        self._task, self._train, self._parts = recipe.task, recipe.train, parts
+        self._task, self._train, self.parts = recipe.task, recipe.train, parts
         self._inputs = model.row_inputs(dataset, parts)
         types = model.architecture.inputs.dtypes()
         sizes = {feature.input: [feature.size] if feature.size else [] for feature in model.architecture.inputs.all}
@@ -92,16 +92,19 @@ class Labels:
     def _rows_in(self, epoch: int) -> LabelledRows:
         """The rows of an epoch; only those with negatives differ from one to the next."""
         if self._rows is None or (self._task.kind == "implicit" and self._rows_of != epoch):
-            self._rows = labelled_rows(self.dataset, self._task, self._parts, 1000 * self._train.seed + epoch)
+            self._rows = labelled_rows(self.dataset, self._task, self.parts, 1000 * self._train.seed + epoch)
             self._rows_of = epoch
         return self._rows
 
 
 def ranking_gap(objective: Labels, rows: int = 5_000) -> dict[str, float]:
     """The main figure on training and on validation rows, ``train_FIGURE`` and ``validation_FIGURE``: the sign of
-    over-fitting.
+    over-fitting. Where validation rows were trained on, only the first.
     """
     model, sample = objective.model, objective.sample(rows)
     trained = ScoredRows.of(objective.model.architecture.label, sample, model.predict(sample, objective._inputs))
     figure = trained.main.name
-    return {f"train_{figure}": trained.main_figure(), f"validation_{figure}": objective.validated().main_figure()}
+    gap = {f"train_{figure}": trained.main_figure()}
+    if "validation" not in objective.parts:
+        gap[f"validation_{figure}"] = objective.validated().main_figure()
+    return gap
