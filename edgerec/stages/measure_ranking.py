@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import device_runner
-from device_runner import Ranker, Recommender
+from device_runner import TwoStage
 from device_runner.bench import bench_ranking
 from edgerec.artifact import write_file
 from edgerec.baselines.labels import LabelBaseline, label_baselines, retrieval_alone
@@ -113,11 +113,10 @@ class MeasureRanking(Stage):
     def _two_stage(self, dataset: Dataset) -> dict[str, Any]:
         """The file that ships behind the retrieval bundle, against that alone."""
         with (
-            Recommender.load(Path(str(self.ranking_recipe.model.retrieval))) as recommender,
-            Ranker.load(self._bundles[-1].bundle, recommender.backend) as ranker,
+            TwoStage.load(Path(str(self.ranking_recipe.model.retrieval)), self._bundles[-1].bundle) as both,
             self.workspace.progress.steps("two stages", len(dataset.targets("test"))) as bar,
         ):
-            return measure_two_stage(recommender, ranker, dataset, "test", bar.advance)
+            return measure_two_stage(both.recommender, both.ranker, dataset, "test", bar.advance)
 
 
 def _timed(bundle: Path) -> dict[str, Any]:
