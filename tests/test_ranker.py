@@ -108,6 +108,23 @@ def test_golden_vectors_that_do_not_hold_are_told(ranker: Ranker, case: dict[str
         check_ranking_golden(other)
 
 
+def test_golden_vectors_of_a_conversion_have_scores_of_the_retrieval_model(tmp_path: Path) -> None:
+    from converters.convert_ranking import RankingFeatures, ranking_golden_cases
+
+    numbers = {"user_age": (30.0, 9.0), "context_days": (5.0, 2.0), "history_values": (3.0, 2.0)}
+    described = [entry for entry in FEATURES if entry["input"] != "item"]
+    features = RankingFeatures(described, ITEM_VALUES, {**numbers, "retrieval_score": (2.0, 0.5)})
+    cases = ranking_golden_cases(made()["float32"], "litert", ITEMS, features)
+    assert all(isinstance(one, str) or not one for one in cases[0]["candidates"])
+    scores = [one["retrieval_score"] for case in cases[1:] for one in case["candidates"] if one]
+    assert len(scores) == 4 * (CANDIDATES - 1) and 1.5 < np.mean(scores) < 2.5
+    model = Bundle.read(made()["float32"]).model
+    assert check_ranking_golden(Ranker.load(bundled(model, "float32", golden=cases))) == 5
+    del cases[1]["candidates"][0]["retrieval_score"]
+    with pytest.raises(BundleError, match="golden vector 2 of 5 gives scores that are off by"):
+        check_ranking_golden(Ranker.load(bundled(model, "float32", golden=cases)))
+
+
 @pytest.mark.parametrize("count", [0, 1, CANDIDATES - 1, CANDIDATES, CANDIDATES + 1, 10_000])
 def test_any_number_of_candidates_is_scored_one_like_the_other(ranker: Ranker, count: int) -> None:
     one_by_one = {item: ranker.score(**changed(candidates=[item]))[0] for item in ITEMS}
