@@ -207,10 +207,11 @@ class Ranker(ServedModel[Ranking]):
             lines[ITEM] = rows
         own = self._of["item"] | self._of["retrieval"]
         if feature := self._by_input.get(RETRIEVAL_SCORE):
-            lines[RETRIEVAL_SCORE] = feature.empty(len(rows))
-            if retrieval_scores is not None:
-                if len(retrieval_scores) != len(rows):
-                    raise ValueError(f"retrieval_scores has {len(retrieval_scores)} scores for {len(rows)} candidates")
+            if retrieval_scores is None:
+                lines[RETRIEVAL_SCORE] = feature.empty(len(rows))
+            elif len(retrieval_scores) != len(rows):
+                raise ValueError(f"retrieval_scores has {len(retrieval_scores)} scores for {len(rows)} candidates")
+            else:
                 lines[RETRIEVAL_SCORE] = feature.numbers(retrieval_scores, "candidate")
         for line, values in objects:
             for name, value in values.items():

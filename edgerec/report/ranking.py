@@ -60,7 +60,7 @@ def sentences(report: dict[str, Any]) -> list[str]:
     if "two_stage" in report:
         found += two_stage_sentences(report["two_stage"])
     for name, log in report["training"].items():
-        gap = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in log.get("gap", {}).items())
+        gap = ", ".join(f"{key.replace('_', ' ')} {figure(value)}" for key, value in log.get("gap", {}).items())
         found.append(
             f"{name}: {log['loss']}, epoch {log['best_epoch']} of {log['epochs']} kept, {log['seconds']:.0f} s, "
             f"{log['parameters']['total']:,} parameters ({log['parameters']['nonzero']:,} not zero); {gap}"
