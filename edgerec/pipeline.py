@@ -86,8 +86,8 @@ def retrieval(workspace: Workspace) -> Stages:
 
 @dataclass(frozen=True)
 class RankingStages:
-    """The stages of a ranking recipe. Of ``pruned``, ``clustered`` and ``quantized`` a stage that is off is the one before
-    it; the last of ``bundles`` ships.
+    """The stages of a ranking recipe. Of ``pruned``, ``clustered`` and ``quantized`` a stage that is off is the one
+    before it; the last of ``bundles`` ships.
     """
 
     prepared: PrepareRanking

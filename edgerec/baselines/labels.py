@@ -54,11 +54,14 @@ def popularity(train: LabelledRows, rows: LabelledRows, sizes: tuple[int, int]) 
     return ((sums + BIAS * mean) / (counts + BIAS)).astype(np.float32)[rows.items]
 
 
-def as_chances(validation: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Scores float [n] as chances float32 [n], scaled on those float [m] of validation rows with these labels."""
-    mean, deviation = validation.mean(), validation.std() or 1.0
-    scale, shift = calibrated((validation - mean) / deviation, labels)
-    return expit(scale * (scores - mean) / deviation + shift).astype(np.float32)
+def retrieval_alone(validation: LabelledRows, rows: LabelledRows) -> np.ndarray:
+    """The score of the retrieval model as a chance, scaled on validation rows; that of all where it has none."""
+    assert validation.retrieval is not None and rows.retrieval is not None
+    known = np.isfinite(validation.retrieval)
+    mean, deviation = validation.retrieval[known].mean(), validation.retrieval[known].std() or 1.0
+    columns = [np.nan_to_num((part.retrieval - mean) / deviation, nan=0.0) for part in (validation, rows)]
+    scale, shift = calibrated(columns[0], validation.labels)
+    return expit(scale * columns[1] + shift).astype(np.float32)
 
 
 def biases(train: LabelledRows, sizes: tuple[int, int]) -> tuple[float, np.ndarray, np.ndarray]:

@@ -59,7 +59,7 @@ class Retriever:
             enough = (weights < KNOWN).sum(1) >= task.hard
             arrays = groups, items, np.take_along_axis(scores, items, axis=1)
             found.append(tuple(array[enough] for array in arrays))
-        others = f" and {task.hard} others that the user has not" if task.hard else ""
+        others = f" with {task.hard} others that the user has not" if task.hard else ""
         groups, items, retrieval = self._joined(found, rows.groups, part, others)
         group = items.shape[1]
         events, users = rows.events[groups * rows.group], rows.users[groups * rows.group]
@@ -101,8 +101,8 @@ class Retriever:
         """Arrays of all batches, if there is a line in any."""
         if not any(len(arrays[0]) for arrays in found):
             raise DataError(
-                f"{self.recommender.bundle.path} retrieves none of the {asked:,} targets of {part}{others} among "
-                f"{CANDIDATES} items; train it on more data or for longer, or remove model.retrieval"
+                f"{self.recommender.bundle.path} retrieves none of the {asked:,} targets of {part} among {CANDIDATES} "
+                f"items{others}; train it on more data or for longer, or remove model.retrieval"
             )
         return tuple(np.concatenate(arrays) for arrays in zip(*found, strict=True))
 

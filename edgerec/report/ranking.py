@@ -77,11 +77,11 @@ def sentences(report: dict[str, Any]) -> list[str]:
 def retrieved_rows(report: dict[str, Any]) -> str:
     """What the rows of the table are, behind a retrieval model."""
     task = ImplicitTask.model_validate(report["task"])
-    random, rows = task.test_negatives or task.negatives, report["dataset"]["test_rows"]
+    random = task.test_negatives or task.negatives
+    groups = report["dataset"]["test_rows"] // (1 + random + task.hard)
     return (
-        f"The rows of the table are the {rows // (1 + random + task.hard):,} test interactions whose item is retrieved, "
-        f"each with {random} random and {task.hard} retrieved items that the user has not: no figures of the whole "
-        "catalogue."
+        f"The rows of the table are the {groups:,} test interactions whose item is retrieved, each with {random} "
+        f"random and {task.hard} retrieved items that the user has not: no figures of the whole catalogue."
     )
 
 

@@ -12,9 +12,9 @@ import device_runner
 from device_runner import Ranker, Recommender
 from device_runner.bench import bench_ranking
 from edgerec.artifact import write_file
-from edgerec.baselines.labels import LabelBaseline, as_chances, label_baselines
+from edgerec.baselines.labels import LabelBaseline, label_baselines, retrieval_alone
 from edgerec.data.dataset import Dataset
-from edgerec.data.labelled_rows import Histories, LabelledRows, labelled_rows
+from edgerec.data.labelled_rows import Histories, labelled_rows
 from edgerec.evaluation.scored_rows import ScoredRows, by_slice, fidelity, loss
 from edgerec.evaluation.two_stage import measure_two_stage
 from edgerec.gate import judge_ranking
@@ -134,8 +134,7 @@ def _timed(bundle: Path) -> dict[str, Any]:
 
 
 def baselines_of(prepared: RankingRows, known: tuple[str, ...]) -> dict[str, Callable[[], np.ndarray]]:
-    """By name of the baseline, what scores the test rows: float32 [n]. Among retrieved items, the share of positive rows
-    says what is bought more often than retrieved, so popularity counts all training interactions there.
+    """By name of the baseline, what scores the test rows: float32 [n].
 
     Args:
         known: the parts that models learn from.
@@ -143,17 +142,15 @@ def baselines_of(prepared: RankingRows, known: tuple[str, ...]) -> dict[str, Cal
     dataset, recipe, rows = prepared.dataset, prepared.ranking_recipe, prepared.test_rows
     retrieved, sizes = prepared.retrieved, (dataset.users, dataset.items + 1)
 
-    def fitted(fit: LabelBaseline) -> np.ndarray:
-        return fit(labelled_rows(dataset, recipe.task, known, recipe.train.seed), rows, sizes)
+    def scores(fit: LabelBaseline) -> np.ndarray:
+        train = retrieved.rows("train") if retrieved else labelled_rows(dataset, recipe.task, known, recipe.train.seed)
+        return fit(train, rows, sizes)
 
-    def scaled(column: Callable[[LabelledRows], np.ndarray]) -> np.ndarray:
-        assert retrieved
-        validation = retrieved.rows("validation")
-        return as_chances(column(validation), validation.labels, column(rows))
-
+    found: dict[str, Callable[[], np.ndarray]] = {
+        name: partial(scores, fit) for name, fit in label_baselines(recipe.task.kind).items()
+    }
     if retrieved:
-        return {
-            "popularity": lambda: scaled(lambda part: np.log1p(dataset.popularity[part.items])),
-            "retrieval": lambda: scaled(lambda part: np.asarray(part.retrieval)),
-        }
-    return {name: partial(fitted, fit) for name, fit in label_baselines(recipe.task.kind).items()}
+        # Where all positives and most negatives are retrieved, their share says little of how popular an item is.
+        found["positive-share"] = found.pop("popularity")
+        found["retrieval"] = lambda: retrieval_alone(retrieved.rows("validation"), rows)
+    return found

@@ -54,9 +54,9 @@ class Reranking(Labels):
         self._alone = tf.function(lambda *inputs: model.alone(list(inputs), training=False), reduce_retracing=True)
 
     def begin(self) -> None:
-        """Weight the retrieval model for the network to be trained on top of it: alone, or as :meth:`blend` has weighted
-        both, if the network had a positive weight. The network itself counts once, as its gradient shrinks with its
-        weight.
+        """Weight the retrieval model for the network to be trained on top of it: alone, or before fine-tuning as
+        :meth:`blend` has weighted it against the network, if that had a positive weight. The network itself counts
+        once, as its gradient shrinks with its weight.
         """
         of_network, of_retrieval, _ = self._blend.weighting.numpy().tolist()
         if of_network > 0 and of_retrieval != 0:  # 0 in a new model
