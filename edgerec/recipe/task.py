@@ -33,7 +33,7 @@ class ImplicitTask(Section):
     hard_negatives: int | None = Field(
         None,
         ge=0,
-        le=CANDIDATES // 2,  # as many are left of them for most users
+        le=CANDIDATES // 2,  # the user's own items may be among them, too
         description=f"with model.retrieval: negatives among the {CANDIDATES} items that it ranks highest, for each "
         f"interaction with one of them, in all parts; default: twice as many as negatives, at most {CANDIDATES // 2}",
     )

@@ -3,10 +3,10 @@
 The retrieval model has learned from the very rows that the ranker is trained on, so there its scores are better than
 they will be, and a network that read them would trust them too much. It never does: the score is the sum of the
 network's and retrieval's, and how much retrieval counts is decided on validation, which neither was trained on, as in
-stacked generalisation (Wolpert 1992). Both have chosen their epoch and the weights of their parts there, few numbers
-that make validation look a little better than test. Retrieval alone is weighted first; the network is trained on top of
-it, so that it learns what is missing; at the end both are weighted again. A network that is trained without retrieval
-learns little but what retrieval has selected by: on grocery its likeliest weight beside retrieval was negative.
+stacked generalisation (Wolpert 1992); the epochs of both, and how retrieval weights its own parts, were chosen there,
+too. Retrieval alone is weighted first; the network is trained on top of it, so that it learns what is missing; at the
+end both are weighted again. A network that is trained without retrieval learns little but what retrieval has selected
+by: on grocery its likeliest weight beside retrieval was negative.
 """
 
 import numpy as np
