@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,17 @@ from tiny import tiny_dataset
 
 from device_runner import Ranker, Recommender, TwoStage
 from edgerec.data.labelled_rows import Histories, labelled_rows
+from edgerec.data.retrieved import Retriever
 from edgerec.errors import DataError, EdgeRecError, RecipeError
 from edgerec.evaluation.calibration import calibrated
-from edgerec.evaluation.retrieved import CANDIDATES, Retriever
+from edgerec.evaluation.device import check_bundle
+from edgerec.evaluation.two_stage import measure_two_stage
 from edgerec.pipeline import Run
 from edgerec.progress import Progress
+from edgerec.rankers import RankingModel
 from edgerec.rankers.inputs import moments
 from edgerec.recipe.load import check_recipe
-from edgerec.recipe.task import ImplicitTask
+from edgerec.recipe.task import CANDIDATES, ImplicitTask
 from edgerec.training.reranking import likeliest, ndcg_of_lists
 
 
@@ -76,6 +80,9 @@ def test_two_stages_are_compared_user_by_user_and_timed(ordered: Run, small_run:
     assert latency["total_ms"]["p50"] > max(latency["retrieve_ms"]["p50"], latency["rank_ms"]["p50"]) > 0
     card = (ordered.folder / "MODEL_CARD.md").read_text()
     assert "retrieval alone" in card and "One call of both takes" in card
+    groups = ordered.stages.prepared.test_rows.groups  # of which those are left whose item is retrieved
+    left = ordered.stages.trained.prepared.test_rows.groups
+    assert left < groups and f"the {left:,} test interactions whose item is retrieved, each with 2 random and 4" in card
 
 
 @pytest.mark.slow
@@ -119,10 +126,83 @@ def test_rows_hold_what_retrieval_says_before_the_purchase(ordered: Run, bundle:
 
 
 @pytest.mark.slow
+def test_fine_tuning_goes_on_from_the_weights_of_both(ordered: Run) -> None:
+    model, stage = RankingModel.load(ordered.stages.trained.made()), ordered.stages.clustered
+    weighting = model.network.get_layer("blend").weighting
+    weighting.assign([0.25, 0.5, 3.0])
+    stage.objective(model)
+    assert weighting.numpy().tolist() == [1.0, 2.0, 0.0]
+    weighting.assign([-0.25, 0.5, 3.0])
+    stage.objective(model)
+    of_network, alone, shift = weighting.numpy().tolist()
+    assert (of_network, shift) == (1.0, 0.0) and alone > 0
+    weighting.assign([1.0, 0.0, 0.0])  # as in a new model
+    stage.objective(model)
+    assert weighting.numpy()[1] == pytest.approx(alone)
+
+
+@pytest.mark.slow
+def test_appended_items_are_left_out_of_the_measure(
+    ordered: Run, random_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    dataset = tiny_dataset(tmp_path, [[1, 2, 3, 4], [5, 6, 25, 8]], time_unit="s")
+    bundle = random_bundle(facts={"dataset": {"split_fingerprint": "tiny"}, "new_items": 5})
+    with Recommender.load(bundle) as recommender, Ranker.load(ordered.bundle) as ranker:
+        measured = measure_two_stage(recommender, ranker, dataset, "test")
+        assert len(recommender.recommend(["i1"], CANDIDATES)) == 29  # with the appended ones
+    assert measured["recall"] == 1 and measured["retrieval"].keys() == measured["two_stage"].keys()
+
+
+@pytest.fixture(scope="module")
+def retrieving(random_bundle: Callable[..., Path]) -> Iterator[Recommender]:
+    """A recommender of 30 items."""
+    with Recommender.load(random_bundle()) as recommender:
+        yield recommender
+
+
+# Negatives: one at random and six that are retrieved.
+TASK = ImplicitTask(kind="implicit", negatives=1, hard_negatives=6)
+
+
+def test_rows_without_a_history_or_enough_candidates_are_left_out(retrieving: Recommender, tmp_path: Path) -> None:
+    users = [[1, 2, 3, 4, 5], [7, 8], [*range(1, 26), 30], [9, 30]]  # the second and the last are new in validation
+    dataset = tiny_dataset(tmp_path, users, split="temporal", time_unit="s")
+    retriever, done = Retriever(retrieving, dataset), []
+    rows = {part: retriever.rows(TASK, part, 1, done.append) for part in ("train", "validation", "test")}
+    assert sum(done) == 27 + 4 + 4
+    found = {part: dataset.events[of.events[:: of.group]].tolist() for part, of in rows.items()}
+    # The third user has 24 items of 30 in training, which leaves six; then 25, which leaves too few.
+    assert found == {"train": [2, 3, *range(2, 25)], "validation": [4], "test": [5, 8, 30]}
+    for later, part in zip((2, 1, 0), rows.values(), strict=True):
+        hard = part.items.reshape(-1, part.group)[:, 2:]
+        assert part.group == 8 and np.isfinite(part.retrieval).all() and (hard > 0).all()
+        for user, items in zip(part.users[:: part.group], hard, strict=True):
+            known = users[user][: len(users[user]) - later]
+            assert len(set(items)) == 6 and not set(items) & set(known)
+    lists = retriever.lists("validation")
+    assert lists.users[:: lists.group].tolist() == [0, 2]
+
+
+def test_a_bundle_that_retrieves_no_target_is_told_in_one_line(retrieving: Recommender, tmp_path: Path) -> None:
+    dataset = tiny_dataset(tmp_path, [[1, 2], [3, 4], [5, 6, 30]], split="temporal", time_unit="s")
+    retriever = Retriever(retrieving, dataset)
+    with pytest.raises(
+        DataError, match=r"tflite retrieves none of the 1 targets of train among 100 items with 6 others"
+    ):
+        retriever.rows(TASK, "train", 1, lambda groups: None)
+    without = tiny_dataset(tmp_path / "new", [[1, 2], [3, 4]], split="temporal", time_unit="s")
+    with pytest.raises(DataError, match=r"tflite retrieves none of the 2 targets of validation among 100 items; train"):
+        Retriever(retrieving, without).lists("validation")
+
+
+@pytest.mark.slow
 def test_a_bundle_of_another_split_is_refused(purchases: Path, ordered: Run, bundle: Path, tmp_path: Path) -> None:
     other = tiny_dataset(tmp_path / "other", [[1, 2, 3, 4]])
-    with pytest.raises(DataError, match="figures of different splits cannot be compared"):
-        Retriever.load(bundle, other)
+    with (
+        Recommender.load(bundle) as recommender,
+        pytest.raises(DataError, match="figures of different splits cannot be compared"),
+    ):
+        check_bundle(recommender, other)
     absent = Run(check_recipe(document(purchases, tmp_path / "no.tflite")), tmp_path / "run", Progress())
     with pytest.raises(EdgeRecError, match=r"model\.retrieval: .*no\.tflite: cannot be read"):
         absent.stages.check()
@@ -135,6 +215,7 @@ def test_a_bundle_of_another_split_is_refused(purchases: Path, ordered: Run, bun
         ({"split": {"kind": "temporal"}}, 'model.retrieval needs task.kind = "implicit"'),
         ({"task": {"kind": "implicit"}, "split": {"kind": "temporal"}, "train": {"refit": True}}, "train.refit leaves"),
         ({"task": {"kind": "implicit", "hard_negatives": 3}, "model": {}}, "hard_negatives are what model.retrieval"),
+        ({"task": {"kind": "implicit", "hard_negatives": 51}}, "task.*hard_negatives"),
     ],
 )
 def test_recipes_that_retrieval_does_not_go_with_are_told_why(changed: dict[str, object], said: str) -> None:

@@ -15,9 +15,9 @@ from edgerec.data.user_feature_rows import users_of
 from edgerec.evaluation.comparison import compare
 from edgerec.evaluation.device import check_bundle
 from edgerec.evaluation.ranking import NEVER, Evaluation
-from edgerec.evaluation.retrieved import CANDIDATES
 from edgerec.rankers.inputs import moments
 from edgerec.rankers.row_inputs import a_day
+from edgerec.recipe.task import CANDIDATES
 
 
 def measure_two_stage(
@@ -28,6 +28,7 @@ def measure_two_stage(
     advance: Callable[[int], None] = lambda steps: None,
 ) -> dict[str, Any]:
     """``TwoStage`` and its recommender alone, called with raw values for each user's first event in ``part``.
+    Items that were appended to the recommender at export are excluded: no target is one.
 
     Returns:
         ``candidates``; ``recall``, the share of targets among them, which bounds what an order can reach; ``retrieval``
@@ -46,12 +47,13 @@ def measure_two_stage(
     theirs = _users(ranker, dataset, targets)
     ours = users_of(recommender.bundle.user_features, dataset.user_table.iloc[targets.users])
     row_of = {item: row for row, item in enumerate(ids)}
+    appended = recommender.bundle.items[len(ids) :]
     alone, ordered, both = _Lists(targets, row_of), _Lists(targets, row_of), TwoStage(recommender, ranker, CANDIDATES)
     for number, history in enumerate(targets.histories):
         events = [ids[row] for row in history]
         own = ours[number]
-        alone.add(recommender.recommend(events, CANDIDATES, user=own))
-        ordered.add(both.recommend(events, CANDIDATES, user=own | theirs[number], context=contexts[number]))
+        alone.add(recommender.recommend(events, CANDIDATES, appended, user=own))
+        ordered.add(both.recommend(events, CANDIDATES, appended, user=own | theirs[number], context=contexts[number]))
         advance(1)
     found, reference = ordered.evaluation(dataset.items), alone.evaluation(dataset.items)
     return {

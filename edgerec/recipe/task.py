@@ -6,6 +6,9 @@ from pydantic import Field
 
 from edgerec.recipe.section import Section, default_tag
 
+# How many items are retrieved, from which hard negatives are drawn and which are put in order.
+CANDIDATES = 100
+
 
 class RatingTask(Section):
     """The number in ``data.columns.value``, such as a rating: regression by mean squared error."""
@@ -30,9 +33,9 @@ class ImplicitTask(Section):
     hard_negatives: int | None = Field(
         None,
         ge=0,
-        le=100,
-        description="with model.retrieval: negatives among the 100 items that it ranks highest, for each interaction "
-        "with one of them, in all parts; default: twice as many as negatives",
+        le=CANDIDATES // 2,  # the user's own items may be among them, too
+        description=f"with model.retrieval: negatives among the {CANDIDATES} items that it ranks highest, for each "
+        f"interaction with one of them, in all parts; default: twice as many as negatives, at most {CANDIDATES // 2}",
     )
     test_negatives: int | None = Field(
         None,
@@ -49,7 +52,7 @@ class ImplicitTask(Section):
     @property
     def hard(self) -> int:
         """Hard negatives of each interaction, beside a retrieval model."""
-        return 2 * self.negatives if self.hard_negatives is None else self.hard_negatives
+        return min(2 * self.negatives, CANDIDATES // 2) if self.hard_negatives is None else self.hard_negatives
 
 
 Task = Annotated[RatingTask | BinaryTask | ImplicitTask, Field(discriminator="kind"), default_tag("kind", "rating")]

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from edgerec.evaluation.scored_rows import figures_of
 from edgerec.evaluation.words import change, figure, percent
+from edgerec.recipe.task import ImplicitTask
 
 
 def print_ranking_report(report: dict[str, Any]) -> None:
@@ -61,7 +62,7 @@ def sentences(report: dict[str, Any]) -> list[str]:
         f"interval, paired by user). Loss: of the main figure against {report['variants'][0]['name']}."
     ]
     if "two_stage" in report:
-        found += two_stage_sentences(report["two_stage"])
+        found += [retrieved_rows(report), *two_stage_sentences(report["two_stage"])]
     for name, log in report["training"].items():
         gap = ", ".join(f"{key.replace('_', ' ')} {figure(value)}" for key, value in log.get("gap", {}).items())
         again = ", then fitted again on validation rows too" if "refit" in log else ""
@@ -71,6 +72,17 @@ def sentences(report: dict[str, Any]) -> list[str]:
             f"{log['parameters']['total']:,} parameters ({log['parameters']['nonzero']:,} not zero); {gap}"
         )
     return found
+
+
+def retrieved_rows(report: dict[str, Any]) -> str:
+    """What the rows of the table are, behind a retrieval model."""
+    task = ImplicitTask.model_validate(report["task"])
+    random = task.test_negatives or task.negatives
+    groups = report["dataset"]["test_rows"] // (1 + random + task.hard)
+    return (
+        f"The rows of the table are the {groups:,} test interactions whose item is retrieved, each with {random} "
+        f"random and {task.hard} retrieved items that the user has not: no figures of the whole catalogue."
+    )
 
 
 def _seconds(log: dict[str, Any]) -> float:

@@ -152,5 +152,7 @@ def baselines_of(prepared: RankingRows, known: tuple[str, ...]) -> dict[str, Cal
         name: partial(scores, fit) for name, fit in label_baselines(recipe.task.kind).items()
     }
     if retrieved:
+        # Where all positives and most negatives are retrieved, their share says little of how popular an item is.
+        found["positive-share"] = found.pop("popularity")
         found["retrieval"] = lambda: retrieval_alone(retrieved.rows("validation"), rows)
     return found

@@ -5,8 +5,8 @@ from functools import cached_property
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import LabelledRows, labelled_rows, part_seed
+from edgerec.data.retrieved import Retrieved
 from edgerec.errors import DataError
-from edgerec.evaluation.retrieved import Retrieved
 from edgerec.stages.prepare import Prepare
 from edgerec.stages.stage import Stage
 

@@ -5,11 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from device_runner import Recommender
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import CODES, LabelledRows, part_seed
+from edgerec.data.retrieved import Retrieved, Retriever
 from edgerec.errors import EdgeRecError
-from edgerec.evaluation.retrieved import CANDIDATES, Retrieved, Retriever
-from edgerec.recipe.task import ImplicitTask
+from edgerec.evaluation.device import check_bundle
+from edgerec.recipe.task import CANDIDATES, ImplicitTask
 from edgerec.stages.prepare_ranking import PrepareRanking, RankingRows
 from edgerec.stages.stage import Workspace
 
@@ -62,14 +64,16 @@ class Retrieve(RankingRows):
     def make(self, into: Path) -> None:
         recipe, dataset = self.ranking_recipe, self.dataset
         assert isinstance(recipe.task, ImplicitTask)
-        retriever, found = Retriever.load(self.bundle, dataset), Retrieved(into)
+        found = Retrieved(into)
         seeds = {"train": recipe.train.seed, "validation": part_seed("validation"), "test": part_seed("test")}
-        for part, seed in seeds.items():
-            with self.workspace.progress.steps(
-                f"retrieve for {part}", int((dataset.parts == CODES[part]).sum())
-            ) as bar:
-                found.save(part, retriever.rows(recipe.task, part, seed, bar.advance))
-        found.save("lists", retriever.lists("validation"))
+        with Recommender.load(self.bundle) as recommender:
+            check_bundle(recommender, dataset)
+            retriever = Retriever(recommender, dataset)
+            found.save("lists", retriever.lists("validation"))
+            for part, seed in seeds.items():
+                steps = int((dataset.parts == CODES[part]).sum())
+                with self.workspace.progress.steps(f"retrieve for {part}", steps) as bar:
+                    found.save(part, retriever.rows(recipe.task, part, seed, bar.advance))
 
     def _content(self) -> bytes:
         try:

@@ -51,7 +51,9 @@ class RankingStage(Stage):
         """What the model is fitted by, on the rows of ``parts``; see ``Labels`` and ``Reranking``."""
         recipe, dataset = self.ranking_recipe, self.prepared.dataset
         if self.prepared.retrieved:
-            return Reranking(model, dataset, recipe, self.prepared.retrieved, network)
+            objective = Reranking(model, dataset, recipe, self.prepared.retrieved, network)
+            objective.begin()
+            return objective
         return Labels(model, dataset, recipe, network, parts)
 
     def fit(self, objective: Labels, schedule: Schedule, hooks: Sequence[Hook], title: str) -> dict[str, Any]:
@@ -109,8 +111,6 @@ class TrainRanking(RankingStage):
         retrieved = self.prepared.retrieved
         model = RankingModel.of_dataset(recipe, dataset, rows=retrieved.rows("train") if retrieved else None)
         objective = self.objective(model)
-        if isinstance(objective, Reranking):
-            objective.begin()
         schedule = Schedule.of_training(recipe.train, len(objective.batches(1)))
         log = self.fit(objective, schedule, self.averages(objective), "train")
         self.finish(objective, log)

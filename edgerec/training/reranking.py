@@ -3,9 +3,10 @@
 The retrieval model has learned from the very rows that the ranker is trained on, so there its scores are better than
 they will be, and a network that read them would trust them too much. It never does: the score is the sum of the
 network's and retrieval's, and how much retrieval counts is decided on validation, which neither was trained on, as in
-stacked generalisation (Wolpert 1992). Retrieval alone is weighted first; the network is trained on top of it, so that
-it learns what is missing; at the end both are weighted again. A network that is trained without retrieval learns little
-but what retrieval has selected by: on grocery its likeliest weight beside retrieval was negative.
+stacked generalisation (Wolpert 1992); the epochs of both, and how retrieval weights its own parts, were chosen there,
+too. Retrieval alone is weighted first; the network is trained on top of it, so that it learns what is missing; at the
+end both are weighted again. A network that is trained without retrieval learns little but what retrieval has selected
+by: on grocery its likeliest weight beside retrieval was negative.
 """
 
 import numpy as np
@@ -16,8 +17,8 @@ from scipy.special import logsumexp, softmax
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import LabelledRows
+from edgerec.data.retrieved import Retrieved
 from edgerec.evaluation.calibration import calibrated
-from edgerec.evaluation.retrieved import Retrieved
 from edgerec.rankers import RankingModel
 from edgerec.rankers.layers import Blend, standardise
 from edgerec.recipe import RankingRecipe
@@ -53,10 +54,17 @@ class Reranking(Labels):
         self._alone = tf.function(lambda *inputs: model.alone(list(inputs), training=False), reduce_retracing=True)
 
     def begin(self) -> None:
-        """Weight the retrieval model alone, for the network to be trained on top of it."""
-        retrieval = self._standardised(self._lists)
-        weights = likeliest(np.zeros_like(retrieval), retrieval, self._lists.labels, self._lists.group)
-        self._blend.weighting.assign([1.0, weights[1], 0.0])
+        """Weight the retrieval model for the network to be trained on top of it: alone, or before fine-tuning as
+        :meth:`blend` has weighted it against the network, if that had a positive weight. The network itself counts
+        once, as its gradient shrinks with its weight.
+        """
+        of_network, of_retrieval, _ = self._blend.weighting.numpy().tolist()
+        if of_network > 0 and of_retrieval != 0:  # 0 in a new model
+            weight = of_retrieval / of_network
+        else:
+            retrieval = self._standardised(self._lists)
+            weight = likeliest(np.zeros_like(retrieval), retrieval, self._lists.labels, self._lists.group)[1]
+        self._blend.weighting.assign([1.0, weight, 0.0])
 
     def loss(self, *tensors: tf.Tensor) -> tf.Tensor:
         *inputs, labels = tensors
@@ -78,7 +86,7 @@ class Reranking(Labels):
 
         Returns:
             ``of_network`` and ``of_retrieval``, the weights of the log-odds, and the NDCG@10 on validation of both
-            and of retrieval alone.
+            and of retrieval alone. That of both is in sample: their weights were fitted to the same lists.
         """
         validation, group = self._validation, self._lists.group
         own, retrieval = self._own(self._list_inputs), self._standardised(self._lists)
