@@ -79,8 +79,9 @@ def ranking_golden_cases(
     """Made-up users, moments, histories and candidates in raw values, with the scores that the file gives for them (no
     user's data in a bundle).
 
-    The first case passes nothing but candidates, and each case has a candidate that no item is. ``tolerance`` is for
-    scores of other runtimes and processors, relative to the largest.
+    The first case passes nothing but candidates, and each case has a candidate that no item is. In the others, items
+    have scores of a retrieval model if the file reads them. ``tolerance`` is for scores of other runtimes and
+    processors, relative to the largest.
     """
     loaded = LoadedBundle.load(bundle, Ranking, backend, 1)
     maker = _CaseMaker(loaded.contract, items, features)
@@ -115,7 +116,7 @@ class _CaseMaker:
             elif entry["of"] == "history":
                 inputs[name] = self._of_history(entry, case, inputs, empty)
             elif entry["of"] == "retrieval":
-                inputs[name] = np.full(len(rows), np.nan, np.float32)
+                inputs[name] = self._of_retrieval(entry, case, len(rows), empty)
             else:
                 value, inputs[name] = self._made_up(entry, empty)
                 if value is not None:
@@ -144,6 +145,17 @@ class _CaseMaker:
             return np.array([value or 0 for value in of_rows], np.int32)
         padded = [list(value or []) + [0] * entry["size"] for value in of_rows]
         return np.array([line[: entry["size"]] for line in padded], np.int32)
+
+    def _of_retrieval(self, entry: Mapping[str, Any], case: dict[str, Any], lines: int, empty: bool) -> np.ndarray:
+        """Scores of the candidates that are items, which are put into the case."""
+        scores = np.full(lines, np.nan, np.float32)
+        if not empty:
+            mean, std = self._features.typical[entry["input"]]
+            for line, item in enumerate(case["candidates"][:-1]):
+                made_up = float(f"{self._rng.normal(mean, std):.6g}")
+                case["candidates"][line] = {"item": item, entry["name"]: made_up}
+                scores[line] = made_up
+        return scores
 
     def _of_history(
         self, entry: Mapping[str, Any], case: dict[str, Any], inputs: Mapping[str, np.ndarray], empty: bool

@@ -11,6 +11,7 @@ import numpy as np
 
 from device_runner.bundle import Bundle
 from device_runner.errors import BackendError
+from device_runner.processor import cpu_features
 
 # name -> (module of the class Interpreter, distribution to install)
 BACKENDS = {
@@ -117,12 +118,15 @@ def installed_backends() -> dict[str, str]:
     return found
 
 
-def choose_backend(backend: str, verified: dict[str, Any]) -> str:
-    """The runtime to use: ``backend`` itself, or for ``"auto"`` the first installed one that the bundle was
-    verified on, and that is not known to crash on it on this processor.
+def choose_backend(backend: str, *claims: Mapping[str, Any]) -> str:
+    """The runtime to use: ``backend`` itself, or for ``"auto"`` the first installed one that all bundles were
+    verified on, and that is not known to crash on any of them on this processor.
+
+    Args:
+        claims: ``runtimes`` of each bundle.
 
     Raises:
-        BackendError: it is unknown or not installed, or ``"auto"`` finds no runtime that the file was verified on.
+        BackendError: it is unknown or not installed, or ``"auto"`` finds no runtime that the files were verified on.
     """
     installed = available_backends()
     if backend != "auto":
@@ -133,18 +137,22 @@ def choose_backend(backend: str, verified: dict[str, Any]) -> str:
         return backend
     if not installed:
         raise BackendError("no TFLite runtime is installed; pip install ai-edge-litert (or tflite-runtime)")
-    here = [name for name in installed if name in verified and not crashes_here(verified[name])]
+    first, *others = claims
+    verified = [name for name in first if all(name in claim for claim in others)]
+    crashing = {name: [one for claim in claims for one in crashes_here(claim[name])] for name in verified}
+    here = [name for name in installed if name in verified and not crashing[name]]
     if here:
         return here[0]
+    these, are = ("these files together", "are") if others else ("this file", "is")
     if may := [name for name in installed if name in verified]:
-        others = [BACKENDS[name][1] for name in verified if name in BACKENDS and not crashes_here(verified[name])]
-        remedy = f"pip install {others[0]}" if others else "use a file of the scheme float32"
+        safe = [BACKENDS[name][1] for name in verified if name in BACKENDS and not crashing[name]]
+        remedy = f"pip install {safe[0]}" if safe else "use a file of the scheme float32"
         raise BackendError(
-            f"{may[0]} may crash on this file, as this processor has {', '.join(crashes_here(verified[may[0]]))}; "
+            f"{may[0]} may crash on {these}, as this processor has {', '.join(dict.fromkeys(crashing[may[0]]))}; "
             f"{remedy}, or try it by its name with backend=…"
         )
     raise BackendError(
-        f"this file is verified on {', '.join(verified) or 'no runtime'}, installed: {', '.join(installed)}; "
+        f"{these} {are} verified on {', '.join(verified) or 'no runtime'}, installed: {', '.join(installed)}; "
         "to try one anyway, name it with backend=…"
     )
 
@@ -159,8 +167,6 @@ def crashes_here(claim: Any, features: Collection[str] | None = None) -> list[st
     if not isinstance(named, list):
         return []
     if features is None:
-        from device_runner.bench.device import cpu_features  # only for such files: bench needs this module
-
         features = cpu_features()
     return [feature for feature in named if feature in features]
 

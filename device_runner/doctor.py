@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from device_runner.backends import BACKENDS, crashes_here, installed_backends
-from device_runner.bench.device import ROOT, cpu_features, cpuinfo, memory_mb, throttled
+from device_runner.bench.device import memory_mb, throttled
 from device_runner.bundle import Bundle
 from device_runner.child_process import run_module
 from device_runner.errors import EdgeRecError
 from device_runner.golden import check_in_child
+from device_runner.processor import ROOT, cpu_features, cpuinfo
 
 Status = Literal["ok", "warning", "problem"]
 # Runtimes that have wheels, by the architecture's names in ``platform.machine()``.

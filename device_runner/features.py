@@ -26,6 +26,7 @@ DTYPES = {"number": "float32", "category": "int32", "categories": "int32", "item
 OF = ("user", "item", "context")
 # A larger number would be infinite in the model.
 LARGEST = float(np.finfo(np.float32).max)
+PLAIN = {float, int, type(None)}
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,21 @@ class Feature:
         padded = np.zeros(self.size, np.int32)
         padded[: min(len(found), self.size)] = list(found)[: self.size]
         return padded
+
+    def numbers(self, values: Sequence[object], whose: str) -> np.ndarray:
+        """``code`` of n values of a number, float32 [n].
+
+        Args:
+            whose: what each value is of, such as ``"candidate"``; messages count from 1 on.
+        """
+        if PLAIN.issuperset(map(type, values)):
+            try:
+                found = np.array(values, np.float64)  # NaN for None
+                if not (np.abs(found) > LARGEST).any():
+                    return found.astype(np.float32)
+            except OverflowError:
+                pass
+        return np.array([self.code(value, f" of {whose} {n}") for n, value in enumerate(values, 1)], np.float32)
 
     def describe(self) -> str:
         """What may be passed, in words."""

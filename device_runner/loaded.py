@@ -45,12 +45,12 @@ class LoadedBundle(Generic[KindOfContract]):
 
     @classmethod
     def load(
-        cls, source: str | Path | bytes, kind: type[KindOfContract], backend: str, threads: int
+        cls, source: str | Path | bytes | Bundle, kind: type[KindOfContract], backend: str, threads: int
     ) -> "LoadedBundle[KindOfContract]":
         """Check the bundle and load its model; no inference yet.
 
         Args:
-            source: the file, or its content.
+            source: the file, its content, or a bundle that was read from it.
             kind: the contract that the bundle must have.
             backend: name of a runtime, or ``"auto"`` for the first installed one that the bundle was verified on.
             threads: threads of the interpreter.
@@ -64,7 +64,7 @@ class LoadedBundle(Generic[KindOfContract]):
             raise TypeError(f"threads is {shown(threads)}, not a whole number")
         if not 1 <= threads <= MAX_THREADS:
             raise ValueError(f"threads is {shown(threads)}; it may be from 1 to {MAX_THREADS}")
-        bundle = Bundle.read(source)
+        bundle = source if isinstance(source, Bundle) else Bundle.read(source)
         contract = bundle.contract_of(kind)
         return cls(bundle, contract, choose_backend(backend, bundle.runtimes), threads)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from device_runner.bundle import Bundle
 from device_runner.contract import Ranking
 from device_runner.errors import BundleError, shown
 from device_runner.features import (
@@ -52,11 +53,11 @@ class Ranker(ServedModel[Ranking]):
         self._of = {of: {f.name: f for f in features if f.of == of} for of in ("user", "context", "item", "retrieval")}
 
     @classmethod
-    def load(cls, source: str | Path | bytes, backend: str = "auto", threads: int = 1) -> "Ranker":
+    def load(cls, source: str | Path | bytes | Bundle, backend: str = "auto", threads: int = 1) -> "Ranker":
         """Check the bundle, load its model, and run it once to see that it fits its features.
 
         Args:
-            source: the ``.tflite`` bundle, or its content.
+            source: the ``.tflite`` bundle, its content, or a ``Bundle`` that was read from it.
             backend: ``"litert"``, ``"tflite-runtime"``, or ``"auto"`` for the first installed one that the
                 bundle was verified on.
             threads: threads of the interpreter.
@@ -187,14 +188,16 @@ class Ranker(ServedModel[Ranking]):
         if feature := self._by_input.get(HISTORY_VALUES):
             inputs[HISTORY_VALUES] = np.full((1, length), math.nan, np.float32)
             if places and values is not None:
-                own = np.array([feature.code(value, f" of event {n}") for n, value in enumerate(values, 1)], np.float32)
-                inputs[HISTORY_VALUES][0, -places:] = own[known][-places:]
+                inputs[HISTORY_VALUES][0, -places:] = feature.numbers(values, "event")[known][-places:]
         return inputs
 
     def _lines(self, candidates: list[Candidate], given: Iterable[float | None] | None) -> dict[str, np.ndarray]:
         """Inputs with a line for each candidate."""
         retrieval_scores = _numbers("retrieval_scores", given)
-        objects = [(line, one) for line, one in enumerate(candidates) if isinstance(one, Mapping)]
+        # Most are texts, and asking for a Mapping takes several times as long.
+        objects = [
+            (line, one) for line, one in enumerate(candidates) if not isinstance(one, str) and isinstance(one, Mapping)
+        ]
         ids: list[Any] = list(candidates)
         for line, values in objects:
             ids[line] = "" if values.get(ITEM) is None else values[ITEM]
@@ -204,12 +207,12 @@ class Ranker(ServedModel[Ranking]):
             lines[ITEM] = rows
         own = self._of["item"] | self._of["retrieval"]
         if feature := self._by_input.get(RETRIEVAL_SCORE):
-            lines[RETRIEVAL_SCORE] = feature.empty(len(rows))
-            if retrieval_scores is not None:
-                if len(retrieval_scores) != len(rows):
-                    raise ValueError(f"retrieval_scores has {len(retrieval_scores)} scores for {len(rows)} candidates")
-                coded = [feature.code(one, f" of candidate {n}") for n, one in enumerate(retrieval_scores, 1)]
-                lines[RETRIEVAL_SCORE][:] = coded
+            if retrieval_scores is None:
+                lines[RETRIEVAL_SCORE] = feature.empty(len(rows))
+            elif len(retrieval_scores) != len(rows):
+                raise ValueError(f"retrieval_scores has {len(retrieval_scores)} scores for {len(rows)} candidates")
+            else:
+                lines[RETRIEVAL_SCORE] = feature.numbers(retrieval_scores, "candidate")
         for line, values in objects:
             for name, value in values.items():
                 if name == ITEM:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from device_runner.bundle import Bundle
 from device_runner.contract import Retrieval
 from device_runner.errors import BundleError
 from device_runner.explain import Links, reasons
@@ -50,11 +51,11 @@ class Recommender(ServedModel[Retrieval]):
         self._exclude_history = self.bundle.exclude_history
 
     @classmethod
-    def load(cls, source: str | Path | bytes, backend: str = "auto", threads: int = 1) -> "Recommender":
+    def load(cls, source: str | Path | bytes | Bundle, backend: str = "auto", threads: int = 1) -> "Recommender":
         """Check the bundle, load its model, and run it once to see that it fits its vocabulary.
 
         Args:
-            source: the ``.tflite`` bundle, or its content.
+            source: the ``.tflite`` bundle, its content, or a ``Bundle`` that was read from it.
             backend: ``"litert"``, ``"tflite-runtime"``, or ``"auto"`` for the first installed one that the
                 bundle was verified on.
             threads: threads of the interpreter; one is fastest at usual catalogue sizes.

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from device_runner.backends import choose_backend
+from device_runner.bundle import Bundle
 from device_runner.errors import BundleError
 from device_runner.ranker import NOTHING, Ranker, check_mapping
 from device_runner.recommendations import Recommendations
@@ -51,12 +53,13 @@ class TwoStage:
         backend: str = "auto",
         threads: int = 1,
     ) -> "TwoStage":
-        """Load both bundles; see ``Recommender.load``, also for what is raised. A ranker that knows none of the most
-        popular items is a ``BundleError``.
+        """Load both bundles; see ``Recommender.load``, also for what is raised. ``"auto"`` takes a runtime that both
+        were verified on. A ranker that knows none of the most popular items is a ``BundleError``.
         """
-        retrieves = Recommender.load(recommender, backend, threads)
+        bundles = Bundle.read(recommender), Bundle.read(ranker)
         # Both on one runtime: two in one process refuse each other's files.
-        ranks = Ranker.load(ranker, retrieves.backend if backend == "auto" else backend, threads)
+        chosen = choose_backend(backend, *(bundle.runtimes for bundle in bundles))
+        retrieves, ranks = Recommender.load(bundles[0], chosen, threads), Ranker.load(bundles[1], chosen, threads)
         if ranks.reads_items and not ranks.known(retrieves.bundle.items[1 : CHECKED + 1]):
             raise BundleError(
                 f"{ranks.bundle.path}: knows none of the items of {retrieves.bundle.path}, to put in order; "
@@ -110,6 +113,7 @@ class TwoStage:
         exclude, allow, history, history_values = map(listed, (exclude, allow, history, history_values))
         caps = () if at_most is None else caps_of(at_most, self.recommender.bundle.attributes)
         count = max(self.candidates, k) if k >= 1 else k  # the recommender refuses a k below 1
+        retrieving = ranking = 0.0  # seconds
         while True:
             start = CLOCK()
             found = self.recommender.recommend(history, count, exclude, exclude_history, ours, allow=allow)
@@ -124,10 +128,11 @@ class TwoStage:
                 order = [
                     order[place] for place in Selection(NO_ROWS, None, caps).within_caps([rows[n] for n in order], k)
                 ]
-            self._times.append((retrieved - start, CLOCK() - retrieved))
+            retrieving, ranking = retrieving + retrieved - start, ranking + CLOCK() - retrieved
             if len(order) >= k or len(found) < count:
                 break
             count *= 4
+        self._times.append((retrieving, ranking))
         ranked = (replace(found[place], score=scores[place]) for place in order[:k])
         return Recommendations(ranked, found.unknown, found.source)
 

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -17,6 +18,15 @@ STAMP = "made-from.json"
 def fingerprint(value: Any) -> str:
     """First 16 hex digits of the sha256 of a JSON-ready value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def without_nan(document: Any) -> Any:
+    """A document with ``None`` in place of each NaN, which JSON has no number for."""
+    if isinstance(document, Mapping):
+        return {name: without_nan(value) for name, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [without_nan(value) for value in document]
+    return None if isinstance(document, float) and math.isnan(document) else document
 
 
 def stamp_of(folder: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from device_runner import Bundle
 from device_runner.backends import installed_backends
 from device_runner.bench import bench
 from device_runner.bench.compare import compare_reports
-from device_runner.bench.device import cpu_features, cpu_model, describe_device, device_state, throttled
+from device_runner.bench.device import cpu_model, describe_device, device_state, throttled
 from device_runner.bench.energy import EnergyUse, find_meter
 from device_runner.bench.file_parts import file_parts
 from device_runner.bench.operators import KNOWN
@@ -26,6 +26,7 @@ from device_runner.bench.operators_process import operators
 from device_runner.bench.page import page_of
 from device_runner.cli import main
 from device_runner.contract import Retrieval
+from device_runner.processor import cpu_features
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "models" / "grocery" / "model.tflite"

@@ -65,7 +65,7 @@ def test_the_manifest_says_it() -> None:
 
 def test_auto_passes_over_a_runtime_that_may_crash_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(verified: dict[str, Any], *features: str) -> str:
-        monkeypatch.setattr("device_runner.bench.device.cpu_features", lambda: [*features])
+        monkeypatch.setattr("device_runner.backends.cpu_features", lambda: [*features])
         return choose_backend("auto", verified)
 
     monkeypatch.setattr("device_runner.backends.available_backends", lambda: ["tflite-runtime"])

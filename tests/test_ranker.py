@@ -17,13 +17,14 @@ from toy_ranker import toy_rankers as made
 from toys import toys
 
 from converters.bundle_writer import with_facts
-from device_runner import BundleError, Ranker, Recommender, TwoStage
+from device_runner import BackendError, BundleError, Ranker, Recommender, TwoStage
 from device_runner.attributes import attributes_to_json
 from device_runner.bench.compare import compare_reports
 from device_runner.bundle import Bundle
 from device_runner.child_process import child_environment
 from device_runner.cli import main
 from device_runner.contract import Ranking
+from device_runner.features import Feature
 from device_runner.ranking_golden import check_ranking_golden
 
 
@@ -105,6 +106,23 @@ def test_golden_vectors_that_do_not_hold_are_told(ranker: Ranker, case: dict[str
     other = Ranker.load(bundled(ranker.bundle.model, "float32", golden=cases))
     with pytest.raises(BundleError, match=said):
         check_ranking_golden(other)
+
+
+def test_golden_vectors_of_a_conversion_have_scores_of_the_retrieval_model(tmp_path: Path) -> None:
+    from converters.convert_ranking import RankingFeatures, ranking_golden_cases
+
+    numbers = {"user_age": (30.0, 9.0), "context_days": (5.0, 2.0), "history_values": (3.0, 2.0)}
+    described = [entry for entry in FEATURES if entry["input"] != "item"]
+    features = RankingFeatures(described, ITEM_VALUES, {**numbers, "retrieval_score": (2.0, 0.5)})
+    cases = ranking_golden_cases(made()["float32"], "litert", ITEMS, features)
+    assert all(isinstance(one, str) or not one for one in cases[0]["candidates"])
+    scores = [one["retrieval_score"] for case in cases[1:] for one in case["candidates"] if one]
+    assert len(scores) == 4 * (CANDIDATES - 1) and 1.5 < np.mean(scores) < 2.5
+    model = Bundle.read(made()["float32"]).model
+    assert check_ranking_golden(Ranker.load(bundled(model, "float32", golden=cases))) == 5
+    del cases[1]["candidates"][0]["retrieval_score"]
+    with pytest.raises(BundleError, match="golden vector 2 of 5 gives scores that are off by"):
+        check_ranking_golden(Ranker.load(bundled(model, "float32", golden=cases)))
 
 
 @pytest.mark.parametrize("count", [0, 1, CANDIDATES - 1, CANDIDATES, CANDIDATES + 1, 10_000])
@@ -247,6 +265,22 @@ def test_scores_of_the_retrieval_model_go_with_the_candidates(ranker: Ranker) ->
     np.testing.assert_array_equal(inputs["retrieval_score"][:3], np.array([1, 3, np.nan], np.float32))
 
 
+@pytest.mark.parametrize("values", [[], [1.5, None, 3, math.nan], [np.float32(1.5), np.int64(2), None]])
+def test_many_numbers_are_read_as_one_is(values: list[object]) -> None:
+    feature = Feature("retrieval_score", "retrieval_score", "retrieval", "number")
+    one_by_one = np.array([feature.code(value) for value in values], np.float32)
+    np.testing.assert_array_equal(feature.numbers(values, "candidate"), one_by_one, strict=True)
+    for bad, error in (
+        (math.inf, ValueError),
+        (10**400, ValueError),
+        (1e39, ValueError),
+        (True, TypeError),
+        ("1", TypeError),
+    ):
+        with pytest.raises(error, match=f"the retrieval feature 'retrieval_score' of candidate {len(values) + 1} is"):
+            feature.numbers([*values, bad], "candidate")
+
+
 def broken(change: Any) -> list[dict[str, Any]]:
     """``FEATURES`` with something changed in place."""
     entries = copy.deepcopy(FEATURES)
@@ -364,6 +398,28 @@ def test_two_stages_retrieve_more_where_a_rule_needs_it() -> None:
     both = TwoStage(Recommender.load(with_attributes(bundle, shelves)), Ranker.load(made()["float32"]), candidates=5)
     found = both.recommend(["i3"], 3, at_most={"shelf": 1})
     assert len(found) == 3 and len({entry.item for entry in found} & set(best[:10])) == 1
+    assert both.report["calls"] == 1  # of more than one round
+
+
+def test_two_stages_run_on_what_both_files_were_verified_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def claiming(bundle: Path, *runtimes: str, not_on: tuple[str, ...] = ()) -> Path:
+        path = tmp_path / f"{bundle.stem}-{len(list(tmp_path.iterdir()))}.tflite"
+        claims = {name: {"version": "2", **({"not_on": [*not_on]} if not_on else {})} for name in runtimes}
+        path.write_bytes(with_facts(bundle, {"runtimes": claims}))
+        return path
+
+    monkeypatch.setattr("device_runner.backends.available_backends", lambda: ["tflite-runtime", "litert"])
+    monkeypatch.setattr("device_runner.backends.cpu_features", lambda: ["asimddp"])
+    plain, ranking = toys()["recurrent"], made()["float32"]
+    both = claiming(plain, "tflite-runtime", "litert")
+    with TwoStage.load(both, claiming(ranking, "litert")) as found:
+        assert (found.recommender.backend, found.ranker.backend) == ("litert", "litert")
+    with pytest.raises(
+        BackendError, match="these files together are verified on no runtime, installed: tflite-runtime"
+    ):
+        TwoStage.load(claiming(plain, "tflite-runtime"), claiming(ranking, "litert"))
+    with pytest.raises(BackendError, match=r"tflite-runtime may crash on these files together, as .* has asimddp"):
+        TwoStage.load(claiming(plain, "tflite-runtime"), claiming(ranking, "tflite-runtime", not_on=("asimddp",)))
 
 
 def test_without_a_history_what_is_popular_is_ordered(two_stage: TwoStage) -> None:
@@ -575,6 +631,12 @@ def test_the_moment_is_for_rankers(tmp_path: Path) -> None:
     (tmp_path / "h.csv").write_text("item_id\ni3\n")
     command = ["recommend", toys()["recurrent"], "--history", tmp_path / "h.csv", "--context", "hour=18"]
     assert "leave out --context" in call(*command, code=2)
+    for option, value in (("--runs", 3), ("--retrieve", 100)):
+        said = call(*command[:4], option, value, code=2)
+        assert f"{option} is for two stages: leave it out, or give a --ranker" in " ".join(
+            said.replace("│", " ").split()
+        )
+    assert "--retrieve is for two stages" in call("serve", toys()["recurrent"], "--retrieve", 9, code=2)
 
 
 @pytest.fixture(scope="module")

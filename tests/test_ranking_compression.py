@@ -220,17 +220,12 @@ def test_clusters_and_grids_keep_the_zeros_that_were_there(wide: Callable[..., R
 @pytest.mark.slow
 def test_what_is_pruned_in_tiles_is_not_in_any_file(wide: Callable[..., Run]) -> None:
     prune = {"method": "tile", "sparsity": 0.75, "side": 32, "epochs": 1}
-    run = wide(
-        "dcn", prune=prune, quantize={"scheme": "int8-full", "epochs": 1},
-        convert={"schemes": ["float32", "int8", "int8-full"], "candidates": 20},
-    )  # fmt: skip
-    report = run.report
+    report = wide("dcn", prune=prune, convert={"schemes": ["float32", "int8-full"], "candidates": 20}).report
     whole, *files = (variant for variant in report["variants"] if variant["file"])
     for variant in (whole, *files):
         assert {name: v["reason"] for name, v in variant["runtimes"].items()} == {"litert": "", "tflite-runtime": ""}
     saved = whole["bytes"]["network"] - files[0]["bytes"]["network"]
     assert saved > 0.6 * 4 * WIDE[0] * WIDE[1]  # of three tiles of four; calls and slices take some
-    assert [v["name"] for v in report["variants"]][:3] == ["keras", "keras-pruned", "keras-quantized"]
 
 
 @pytest.mark.parametrize(

@@ -409,6 +409,14 @@ def test_two_stages_are_served_as_one(both: TwoStage) -> None:
     assert Endpoint(both, LIMITS).answer("GET", "/model", b"")["ranker"]["contract"]["kind"] == "ranking"
 
 
+def test_scores_that_are_not_finite_are_null(both: TwoStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        both.ranker, "score", lambda *given: [float("nan"), float("-inf"), *[0.5] * (len(given[1]) - 2)]
+    )
+    listed = post(both, "/recommend", {"history": ["i3"], "k": 12})[1]["recommendations"]
+    assert sorted(str(entry["score"]) for entry in listed) == ["0.5"] * 10 + ["None"] * 2
+
+
 def test_the_files_of_a_service_are_loaded_by_what_they_are(tmp_path: Path) -> None:
     ranking = toy_rankers()["float32"]
     assert isinstance(Source(ranking).load(), Ranker)

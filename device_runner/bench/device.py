@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-ROOT = Path("/")
+from device_runner.processor import ROOT, cpu_features, cpuinfo, read
+
 # Bits of the Raspberry Pi's get_throttled; those of bit 16 and above say that it happened since the start.
 THROTTLING = {
     0: "under-voltage",
@@ -22,13 +23,6 @@ THROTTLING = {
     18: "throttled since start",
     19: "soft temperature limit since start",
 }
-# What decides which kernels a runtime takes, by the names of /proc/cpuinfo on ARM and x86-64.
-CPU_FEATURES = frozenset(
-    {
-        "asimd", "neon", "vfpv4", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2",
-        "sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512vl", "avx512_vnni", "avx_vnni", "amx_int8",
-    }
-)  # fmt: skip
 # Names of parts by ARM's number, as /proc/cpuinfo of a Raspberry Pi gives no name.
 ARM_PARTS = {
     "0xc07": "Cortex-A7",
@@ -87,12 +81,6 @@ def cpu_model(root: Path = ROOT) -> str:
     )
 
 
-def cpu_features(root: Path = ROOT) -> list[str]:
-    """Which of the features that matter to a runtime the processor has, by their names in ``/proc/cpuinfo``."""
-    facts = cpuinfo(root)
-    return sorted(CPU_FEATURES.intersection((facts.get("Features") or facts.get("flags") or "").split()))
-
-
 def memory_mb(root: Path, name: str) -> float | None:
     """An entry of ``/proc/meminfo`` in MB."""
     for line in read(root, "proc/meminfo").splitlines():
@@ -116,24 +104,6 @@ def throttled(root: Path = ROOT) -> list[str] | None:
     except ValueError:
         return None
     return [reason for bit, reason in THROTTLING.items() if bits >> bit & 1]
-
-
-def read(root: Path, path: str) -> str:
-    """The text of a file of the system, without the white space around it; ``""`` where it cannot be read."""
-    try:
-        return (root / path).read_text(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def cpuinfo(root: Path) -> dict[str, str]:
-    """The facts of ``/proc/cpuinfo``, of the last core where they differ (the fast ones of a big.LITTLE processor)."""
-    facts = {}
-    for line in read(root, "proc/cpuinfo").splitlines():
-        key, _, value = line.partition(":")
-        if value.strip():
-            facts[key.strip()] = value.strip()
-    return facts
 
 
 def _hottest(root: Path) -> float | None:

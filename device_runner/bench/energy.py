@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device_runner.bench.device import ROOT, read
+from device_runner.processor import ROOT, read
 
 # Seconds between two samples of a power meter.
 SAMPLE_EVERY = 0.05

@@ -11,6 +11,7 @@ from device_runner.bench.cold import cold_starts
 from device_runner.bench.device import device_state
 from device_runner.bench.operators import operator_profile
 from device_runner.bench.timing import about, alternately, around, percentiles, throughput
+from device_runner.features import RETRIEVAL_SCORE
 from device_runner.ranker import Candidate, Ranker
 
 # Candidates of the timed calls, and of those for throughput, energy and the cold start.
@@ -27,7 +28,8 @@ def bench_ranking(
 ) -> dict[str, Any]:
     """Measure a ranking bundle and return one JSON-ready document (schema 2; times in ms, memory in MB).
 
-    Users, moments and histories are those of the golden vectors, in turn; candidates are random items of the catalogue.
+    Users, moments and histories are those of the golden vectors, in turn; candidates are random items of the catalogue,
+    with made-up scores of a retrieval model where the ranker reads them.
 
     Args:
         histories: real histories of raw ids, instead of those of the golden vectors.
@@ -47,10 +49,10 @@ def bench_ranking(
     requests = requests_of(ranker, histories)
 
     def score(count: int, turn: int) -> list[float]:
-        return ranker.score(candidates=offered[count], **requests[turn % len(requests)])
+        return ranker.score(**offered[count], **requests[turn % len(requests)])
 
     offered = {count: candidates_of(ranker, count) for count in COUNTS}
-    usual = {"candidates": offered[USUAL], **requests[0]}
+    usual = {**offered[USUAL], **requests[0]}
     ready = ranker.arrays(**usual)[0]
     *scored, bare = alternately(runs, *(partial(score, count) for count in COUNTS), lambda turn: ranker.invoke(ready))
     rate, energy = throughput(partial(score, USUAL))
@@ -82,12 +84,15 @@ def requests_of(ranker: Ranker, histories: Sequence[Sequence[str]] = ()) -> list
     ]
 
 
-def candidates_of(ranker: Ranker, count: int) -> list[Candidate]:
-    """So many random items of the catalogue, again from the start where it has fewer; items of which nothing is known
-    where the model has no catalogue.
+def candidates_of(ranker: Ranker, count: int) -> dict[str, Any]:
+    """Arguments of ``Ranker.score``: so many random items of the catalogue, again from the start where it has fewer;
+    items of which nothing is known where the model has no catalogue. If the model reads scores of a retrieval model,
+    each has one.
     """
-    items = ranker.bundle.items
-    if len(items) < 2:
-        return [{}] * count
-    rows = 1 + np.random.default_rng(0).permutation(len(items) - 1)
-    return [items[row] for row in np.resize(rows, count)]
+    items, rng = ranker.bundle.items, np.random.default_rng(0)
+    candidates: list[Candidate] = [{}] * count
+    if ranker.reads_items:
+        candidates = [items[row] for row in np.resize(1 + rng.permutation(len(items) - 1), count)]
+    if all(feature.input != RETRIEVAL_SCORE for feature in ranker.features):
+        return {"candidates": candidates}
+    return {"candidates": candidates, "retrieval_scores": rng.standard_normal(count).tolist()}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from device_runner.backends import BACKENDS
 
@@ -30,3 +31,15 @@ RETRIEVE = click.option(
 THREADS = click.option(
     "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Interpreter threads."
 )
+
+
+def only_with_ranker(*names: str) -> None:
+    """Refuse options of two stages, by the names of their parameters, that were given to one model.
+
+    Raises:
+        click.UsageError: one was given.
+    """
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} is for two stages: leave it out, or give a --ranker")

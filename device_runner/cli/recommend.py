@@ -8,7 +8,7 @@ import click
 
 from device_runner.cli.candidates import CONTEXT, features_of, values_of
 from device_runner.cli.listing import allowed, caps, list_options, show_list
-from device_runner.cli.options import BACKEND, MODEL, RANKER, RETRIEVE, THREADS
+from device_runner.cli.options import BACKEND, MODEL, RANKER, RETRIEVE, THREADS, only_with_ranker
 from device_runner.cli.user import USER, known_of_user, named_values
 from device_runner.command import json_option, print_json
 from device_runner.errors import EdgeRecError
@@ -82,7 +82,9 @@ def recommend(
         raise click.UsageError("give the history by --history FILE or by --history-db FILE")
     if ranker is None and context:
         raise click.UsageError("a retrieval model reads nothing of the moment: leave out --context, or give a --ranker")
-    if ranker is not None and explain:
+    if ranker is None:
+        only_with_ranker("retrieve", "runs")
+    elif explain:
         raise click.UsageError("--explain is of one model: leave out --explain or --ranker")
     exclude_history = None if keep_seen is None else not keep_seen
     more: dict[str, Any] = {}

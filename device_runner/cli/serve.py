@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from device_runner.cli.options import BACKEND, MODEL, RANKER, RETRIEVE, THREADS
+from device_runner.cli.options import BACKEND, MODEL, RANKER, RETRIEVE, THREADS, only_with_ranker
 from device_runner.serve import Address, Limits, Source
 from device_runner.serve import serve as run
 from device_runner.serve.server import PORT
@@ -70,6 +70,8 @@ def serve(
 
     Example: edgerec-device serve model.tflite --port 8377
     """
+    if ranker is None:
+        only_with_ranker("retrieve")
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     address = Address(host, port, unix)
     limits = Limits(k=max_k, connections=connections)

@@ -91,12 +91,17 @@ class Question:
 
 
 def _listed(found: Recommendations) -> dict[str, Any]:
-    entries: Sequence[Any] = found
-    return {"source": found.source, "unknown": found.unknown, "recommendations": [vars(entry) for entry in entries]}
+    listed = [{**vars(entry), "score": _finite(entry.score)} for entry in found]
+    return {"source": found.source, "unknown": found.unknown, "recommendations": listed}
 
 
 def _scores(found: Sequence[float]) -> dict[str, Any]:
-    return {"scores": [score if math.isfinite(score) else None for score in found]}
+    return {"scores": [_finite(score) for score in found]}
+
+
+def _finite(score: float) -> float | None:
+    """The score, or ``None`` for one that JSON has no number for."""
+    return score if math.isfinite(score) else None
 
 
 LIST: dict[str, Check] = {"k": fields.count, "exclude": fields.ids, "allow": fields.ids, "at_most": fields.caps}

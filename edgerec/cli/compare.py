@@ -43,12 +43,12 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _show_ranking(entries: list[dict[str, Any]]) -> None:
-    from edgerec.evaluation.words import change
+    from edgerec.evaluation.words import change, figure
 
     width, names = max(len(entry["run"]) for entry in entries), list(entries[0]["quality"])
     click.echo(f"{'':<{width}}{'kB':>10}" + "".join(f"{name:>10}" for name in names) + f"{'p50 ms':>9}")
     for entry in entries:
-        figures = "".join(f"{entry['quality'][name]:>10.4f}" for name in names)
+        figures = "".join(f"{figure(entry['quality'][name]):>10}" for name in names)
         p50 = entry["latency_ms"]["p50"]
         click.echo(f"{entry['run']:<{width}}{entry['bytes'] / 1000:>10,.1f}{figures}{p50:>9.3f}")
     for entry in entries[1:]:

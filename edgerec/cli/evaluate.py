@@ -108,6 +108,7 @@ def _evaluate_any(model: Path, targets: "Targets", dataset: "Dataset") -> "Evalu
 
 def _evaluate_ranking(model: Path, dataset_folder: Path, against: Path | None, margin: float) -> dict[str, Any]:
     """The document of a ranking model's quality."""
+    from edgerec.artifact import without_nan
     from edgerec.evaluation.scored_comparison import compare_scored
     from edgerec.progress import Progress
     from edgerec.ranking_evaluation import RankingEvaluation
@@ -135,11 +136,11 @@ def _evaluate_ranking(model: Path, dataset_folder: Path, against: Path | None, m
         reference = scored(against)
         document["against"] = {"model": str(against), "quality": reference.quality()}
         document["comparison"] = compare_scored(reference, result, margin).as_dict()
-    return document
+    return dict(without_nan(document))
 
 
 def _show_ranking(document: dict[str, Any]) -> None:
-    from edgerec.evaluation.words import change
+    from edgerec.evaluation.words import change, figure
 
     low, high = document["interval"]
     click.echo(
@@ -147,8 +148,8 @@ def _show_ranking(document: dict[str, Any]) -> None:
         f"split {document['split_fingerprint']})\n"
     )
     for name, value in document["quality"].items():
-        shown = f"  [{low:.4f}, {high:.4f}]" if name == document["main"] else ""
-        click.echo(f"{name:<10}{value:>8.4f}{shown}")
+        shown = f"  [{figure(low)}, {figure(high)}]" if name == document["main"] else ""
+        click.echo(f"{name:<10}{figure(value):>8}{shown}")
     for kind, rows in document["slices"].items():
         click.echo(f"\n{kind:<12}{'rows':>8}  {document['main']}")
         for row in rows:
@@ -158,7 +159,7 @@ def _show_ranking(document: dict[str, Any]) -> None:
         click.echo(f"\nagainst {document['against']['model']} (a loss has a minus sign):")
         for one in found["figures"]:
             shown = change(one["loss"], one["loss_ci"], 2)
-            click.echo(f"{one['figure']:<10}{one['before']:>8.4f} -> {one['after']:.4f}  {shown}")
+            click.echo(f"{one['figure']:<10}{figure(one['before']):>8} -> {figure(one['after'])}  {shown}")
         click.echo(f"{found['verdict']} at a margin of {found['margin']:.2%}")
 
 

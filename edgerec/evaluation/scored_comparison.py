@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from edgerec.artifact import without_nan
 from edgerec.errors import DataError
 from edgerec.evaluation import bootstrap
 from edgerec.evaluation.comparison import MARGIN, Verdict, verdict_at
@@ -55,18 +56,28 @@ class ScoredComparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {"figures": [asdict(one) for one in self.figures], "margin": self.margin, "verdict": self.verdict}
+        figures = [asdict(one) for one in self.figures]
+        return dict(without_nan({"figures": figures, "margin": self.margin, "verdict": self.verdict}))
 
 
 def compare_scored(reference: ScoredRows, other: ScoredRows, margin: float = MARGIN) -> ScoredComparison:
     """Compare the scores of two ranking models for the same labelled rows.
 
     Raises:
-        DataError: the rows are not the same.
+        DataError: the rows are not the same, or an earlier version did not say which they are.
     """
     same = reference.label == other.label and len(reference.scores) == len(other.scores)
     if not same or (reference.users != other.users).any() or (reference.labels != other.labels).any():
         raise DataError("the two were tested on other rows or labels; evaluate both with the same data set and task")
+    if reference.items is None or other.items is None:
+        raise DataError(
+            "an earlier version measured one of the two and did not keep the items of its rows; delete the folders "
+            "measured and bundles of that run, and run it again"
+        )
+    if (reference.items != other.items).any():
+        raise DataError(
+            "the two were tested on other items, such as other negatives; evaluate both with the same task and seed"
+        )
     before, after = reference.quality(), other.quality()
     changes = []
     for figure in figures_of(reference.label):

@@ -60,17 +60,19 @@ class ScoredRows:
         scores: float32 [n].
         labels: float32 [n].
         users: int32 [n].
+        items: int32 [n], item rows; ``None`` where an earlier version saved the scores.
     """
 
     label: str
     scores: np.ndarray
     labels: np.ndarray
     users: np.ndarray
+    items: np.ndarray | None = None
 
     @classmethod
     def of(cls, label: str, rows: LabelledRows, scores: np.ndarray) -> "ScoredRows":
         """Scores of labelled rows."""
-        return cls(label, np.asarray(scores, np.float32), rows.labels, rows.users)
+        return cls(label, np.asarray(scores, np.float32), rows.labels, rows.users, rows.items)
 
     @property
     def main(self) -> RankingFigure:
@@ -116,7 +118,8 @@ class ScoredRows:
 
     def subset(self, which: np.ndarray) -> "ScoredRows":
         """Some of the rows, by mask bool [n] or index."""
-        return ScoredRows(self.label, self.scores[which], self.labels[which], self.users[which])
+        items = None if self.items is None else self.items[which]
+        return ScoredRows(self.label, self.scores[which], self.labels[which], self.users[which], items)
 
     def lists(self) -> list[np.ndarray]:
         """The rows of each user, int [m] each."""
@@ -125,7 +128,8 @@ class ScoredRows:
 
     def save(self, folder: Path) -> None:
         """Write ``scores.npz`` into ``folder``."""
-        np.savez_compressed(folder / FILE, label=self.label, scores=self.scores, labels=self.labels, users=self.users)
+        arrays = {name: value for name, value in vars(self).items() if value is not None}
+        np.savez_compressed(folder / FILE, **arrays)
 
     @classmethod
     def load(cls, folder: Path) -> "ScoredRows":
@@ -137,8 +141,9 @@ class ScoredRows:
         path = folder / FILE
         try:
             with np.load(path) as saved:
-                found = cls(str(saved["label"]), saved["scores"], saved["labels"], saved["users"])
-            if not len(found.scores) == len(found.labels) == len(found.users):
+                items = saved.get("items")
+                found = cls(str(saved["label"]), saved["scores"], saved["labels"], saved["users"], items)
+            if {len(one) for one in (found.labels, found.users, items) if one is not None} != {len(found.scores)}:
                 raise ValueError("its arrays do not fit together")
         except FileNotFoundError:
             raise EdgeRecError(f"{path}: not found; the model in this folder has not been evaluated yet") from None

@@ -7,6 +7,11 @@ NOT_MEASURABLE = "not measurable"
 WHY_NOT_MEASURABLE = "not measurable: the reference has no hit in its top 10"
 
 
+def figure(value: float | None) -> str:
+    """``0.12345`` as "0.1234", and what could not be measured as "–"."""
+    return "–" if value is None else f"{value:.4f}"
+
+
 def percent(share: float, digits: int = 1) -> str:
     """``0.1234`` as "12.3 %"."""
     return f"{_unsigned_zero(100 * share, digits):,.{digits}f} %"

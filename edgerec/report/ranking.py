@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgerec.evaluation.scored_rows import figures_of
-from edgerec.evaluation.words import change, percent
+from edgerec.evaluation.words import change, figure, percent
 from edgerec.recipe.task import ImplicitTask
 
 
@@ -30,12 +30,12 @@ def print_ranking_report(report: dict[str, Any]) -> None:
 def table_rows(report: dict[str, Any]) -> list[list[str]]:
     """The heading and a line for each baseline and variant, as text."""
     figures = figures_of(report["task"]["kind"])
-    rows = [["variant", "kB", *(figure.title for figure in figures), "95 % interval", "loss", "Kendall's τ", "p50 ms"]]
+    rows = [["variant", "kB", *(one.title for one in figures), "95 % interval", "loss", "Kendall's τ", "p50 ms"]]
     for baseline in report["baselines"]:
-        shown = [f"{baseline['quality'][figure.name]:.4f}" for figure in figures]
+        shown = [figure(baseline["quality"][one.name]) for one in figures]
         rows.append([f"{baseline['name']} (baseline)", "", *shown, _interval(baseline["interval"]), "", "", ""])
     for number, variant in enumerate(report["variants"]):
-        shown = [f"{variant['quality'][figure.name]:.4f}" for figure in figures]
+        shown = [figure(variant["quality"][one.name]) for one in figures]
         in_file = variant["file"] is not None
         rows.append(
             [
@@ -64,7 +64,7 @@ def sentences(report: dict[str, Any]) -> list[str]:
     if "two_stage" in report:
         found += [retrieved_rows(report), *two_stage_sentences(report["two_stage"])]
     for name, log in report["training"].items():
-        gap = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in log.get("gap", {}).items())
+        gap = ", ".join(f"{key.replace('_', ' ')} {figure(value)}" for key, value in log.get("gap", {}).items())
         again = ", then fitted again on validation rows too" if "refit" in log else ""
         found.append(
             f"{name}: {log['loss']}, epoch {log['best_epoch']} of {log['epochs']} kept{again}, "
@@ -145,14 +145,14 @@ def step_rows(report: dict[str, Any]) -> list[list[str]]:
         figures = (train, validation, test)
         rows.append(
             [name, *(f"{count:,}" for count in counts), str(log["epochs"]), f"{_seconds(log):.0f}",
-             *("" if figure is None else f"{figure:.4f}" for figure in figures), f"{test - train:+.4f}"]
+             *(figure(value) for value in figures), f"{test - train:+.4f}"]
         )  # fmt: skip
     return rows
 
 
 def render_ranking_bundle_card(**facts: Any) -> str:
     """The model card that is inside a bundle, from what is known when it is converted."""
-    quality = ", ".join(f"{name} {value:.4f}" for name, value in facts["quality"].items())
+    quality = ", ".join(f"{name} {figure(value)}" for name, value in facts["quality"].items())
     reads = ", ".join(f"{entry['name']} ({entry['of']})" for entry in facts["features"])
     runtimes = ", ".join(f"{name} {found['version']}" for name, found in facts["runtimes"].items())
     return (

@@ -15,7 +15,7 @@ from converters.convert_ranking import bundle_ranking_flatbuffer
 from converters.sizes import bundle_sizes
 from device_runner import Ranker
 from device_runner.backends import installed_backends
-from edgerec.artifact import scratch_folder, write_file
+from edgerec.artifact import scratch_folder, without_nan, write_file
 from edgerec.data.labelled_rows import LabelledRows, labelled_rows
 from edgerec.data.sources.tables import resolve_tables
 from edgerec.evaluation.scored_rows import ScoredRows
@@ -179,7 +179,7 @@ class ConvertRanking(Stage):
         evaluation.save(into)
         ranker.close()
         return {
-            "quality": evaluation.quality(),
+            "quality": without_nan(evaluation.quality()),
             "evaluated_on": ranker.backend,
             "runtimes": {name: verification.to_json() for name, verification in converted.verified.items()},
             "verified_requests": len(cases["item"]),

@@ -52,6 +52,7 @@ class Exported(ABC):
         if scheme not in self._flatbuffers:
             others = [stage.scheme for stage in self.stages if not stage.is_current()]
             wanted = dict.fromkeys([scheme, *(name for name in others if not SCHEMES[name].check(self.servable))])
-            save_model(self.servable, scratch / "saved_model", self.bits, self.calibration)
+            calibration = self.calibration if any(SCHEMES[name].calibrated for name in wanted) else {}
+            save_model(self.servable, scratch / "saved_model", self.bits, calibration)
             self._flatbuffers |= build(scratch / "saved_model", list(wanted), scratch)
         return self._flatbuffers[scheme]

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 import device_runner
-from device_runner import Ranker, Recommender
+from device_runner import TwoStage
 from device_runner.bench import bench_ranking
-from edgerec.artifact import write_file
+from edgerec.artifact import without_nan, write_file
 from edgerec.baselines.labels import LabelBaseline, label_baselines, retrieval_alone
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import Histories, labelled_rows
+from edgerec.errors import DataError
 from edgerec.evaluation.scored_rows import ScoredRows, by_slice, fidelity, loss
 from edgerec.evaluation.two_stage import measure_two_stage
 from edgerec.gate import judge_ranking
@@ -63,6 +64,8 @@ class MeasureRanking(Stage):
         }
         histories = Histories(dataset, getattr(recipe.model, "max_history", 1), known)
         reference = ScoredRows.load(self.models[0].folder)
+        if np.isnan(reference.main_figure()):
+            raise DataError("all test rows have one label, so no model can be measured on them; change task or split")
         lists = reference.lists()
         entries: list[tuple[ScoredRows, dict[str, Any]]] = []
         for stage in self.models:
@@ -109,16 +112,15 @@ class MeasureRanking(Stage):
             "variants": variants,
             **({"two_stage": self._two_stage(dataset)} if retrieved else {}),
         }
-        write_file(into / "figures.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        write_file(into / "figures.json", json.dumps(without_nan(document), indent=2, ensure_ascii=False) + "\n")
 
     def _two_stage(self, dataset: Dataset) -> dict[str, Any]:
         """The file that ships behind the retrieval bundle, against that alone."""
         with (
-            Recommender.load(Path(str(self.ranking_recipe.model.retrieval))) as recommender,
-            Ranker.load(self._bundles[-1].bundle, recommender.backend) as ranker,
+            TwoStage.load(Path(str(self.ranking_recipe.model.retrieval)), self._bundles[-1].bundle) as both,
             self.workspace.progress.steps("two stages", len(dataset.targets("test"))) as bar,
         ):
-            return measure_two_stage(recommender, ranker, dataset, "test", bar.advance)
+            return measure_two_stage(both.recommender, both.ranker, dataset, "test", bar.advance)
 
 
 def _timed(bundle: Path) -> dict[str, Any]:

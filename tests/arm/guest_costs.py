@@ -45,7 +45,7 @@ def windows(path: str, runtime: str) -> list[str]:
 def ranking_calls(path: str, runtime: str) -> dict[str, Callable[[], object]]:
     """A whole call with as many candidates as the model scores at once, and the bare model."""
     ranker = Ranker.load(path, backend=runtime)
-    request = {"candidates": candidates_of(ranker, ranker.contract.candidates), **requests_of(ranker)[0]}
+    request = {**candidates_of(ranker, ranker.contract.candidates), **requests_of(ranker)[0]}
     interpreter = importlib.import_module(BACKENDS[runtime][0]).Interpreter(model_path=path, num_threads=1)
     interpreter.allocate_tensors()
     (inputs,) = ranker.arrays(**request)
