@@ -139,8 +139,15 @@ def test_a_file_has_all_parts_on_every_runtime_and_from_a_state(
         np.testing.assert_allclose(with_parts.state_scores(state)[1:], whole, atol=tolerance)
 
 
-@pytest.mark.parametrize("scheme", ["float32", "float16", "int8"])
-@pytest.mark.parametrize(("levels", "entry"), [(16, 2), (256, 2 + 1)])  # one word, or row and code
+@pytest.mark.parametrize(
+    ("scheme", "levels", "entry"),
+    [
+        ("float32", 256, 2 + 1),
+        ("float16", 256, 2 + 1),
+        ("int8", 256, 2 + 1),
+        ("int8", 16, 2),
+    ],  # row and code, or one word
+)
 def test_tables_have_the_bytes_of_their_entries(
     random_bundle: Callable[..., Path], scheme: str, levels: int, entry: int
 ) -> None:

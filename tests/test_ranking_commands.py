@@ -69,6 +69,6 @@ def test_what_is_not_for_ranking_models_says_what_to_do_instead(run: Run, purcha
     (tmp_path / "recipe.toml").write_text(
         'kind = "ranking"\n[data]\nname = "x"\npath = "x.csv"\n[task]\nkind = "implicit"\n'
     )
-    for command in (["sweep", "--max-bytes", "1MB"], ["quantize"]):
-        told = call(command[0], tmp_path / "recipe.toml", "--out", tmp_path / "run", *command[1:], code=2)
-        assert "ranking" in told
+    recipe = (tmp_path / "recipe.toml", "--out", tmp_path / "run")
+    assert "ranking" in call("sweep", *recipe, "--max-bytes", "1MB", code=2)
+    assert 'such as scheme = "int8-full"' in call("quantize", *recipe, code=2)

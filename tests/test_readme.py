@@ -35,7 +35,7 @@ def commands() -> list[list[str]]:
 def shop(purchases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the README speaks of."""
     folder = tmp_path_factory.mktemp("shop")
-    source = f"read_csv('{purchases}/purchases.csv', all_varchar = true)"
+    source = f"(from read_csv('{purchases}/purchases.csv', all_varchar = true) where household::int <= 100)"
     orders = f'select household as customer, product as sku, "when" as ordered_at from {source}'
     duckdb.execute(f"copy ({orders}) to '{folder}/orders.csv' (header)")
     duckdb.execute(f"copy ({orders}) to '{folder}/orders.parquet' (format parquet)")
