@@ -2,7 +2,7 @@
 
 ``python tests/make_conformance.py [bundles] [cases]`` (default: both) writes ``converters/targets/conformance/``. The
 bundles hold toy models (tests/toys.py) and take TensorFlow; the cases are what ``device_runner`` answers, and are to be
-made again whenever the bundles or ``models/grocery/model.tflite`` change. Their form: ``converters/targets/README.md``.
+made again whenever the bundles or the models of ``models/`` change. Their form: ``converters/targets/README.md``.
 """
 
 import io
@@ -25,6 +25,7 @@ from device_runner.recommender import Recommender
 
 CASES = SUITE / "cases"
 GROCERY = "models/grocery/model.tflite"
+GROCERY_RANKING = "models/grocery-ranking/model.tflite"
 # Of a score, relative to the larger of 1 and its size.
 TOLERANCE = 1e-4
 # Scores of different items are equal, or at least this far apart, so that ids can be compared one by one: toys compute
@@ -285,6 +286,7 @@ def cases() -> None:
     texts()
     ranking()
     grocery()
+    grocery_ranking()
     damaged()
     write_cases("replacements", {"cases": replacements()})
 
@@ -447,12 +449,12 @@ def texts() -> None:
 
 
 class RankingAnswers:
-    """What ``device_runner`` answers for the ranking bundle."""
+    """What ``device_runner`` answers for a ranking bundle."""
 
-    def __init__(self) -> None:
+    def __init__(self, bundle: str = "ranking") -> None:
         from device_runner.ranker import Ranker
 
-        self.ranker = Ranker.load(place_of("ranking"))
+        self.bundle, self.ranker = bundle, Ranker.load(place_of(bundle))
         self.cases: list[dict[str, Any]] = []
 
     def rank(self, name: str, error: str = "", dynamic: bool = False, **arguments: Any) -> None:
@@ -469,10 +471,13 @@ class RankingAnswers:
         case = {"name": name, "call": "rank", "arguments": given, "expected": expected}
         self.cases.append({**case, **({"dynamic": True} if dynamic else {})})
 
-    def write(self) -> None:
-        self.cases.append({"name": "golden vectors", "call": "golden", "arguments": {}, "expected": {"passed": 2}})
+    def write(self, topic: str = "ranking") -> None:
+        vectors = len(self.ranker.bundle.golden())
+        self.cases.append(
+            {"name": "golden vectors", "call": "golden", "arguments": {}, "expected": {"passed": vectors}}
+        )
         model = self.ranker.bundle.fingerprint
-        write_cases("ranking", {"bundle": "ranking", "model_sha256": model, "cases": self.cases})
+        write_cases(topic, {"bundle": self.bundle, "model_sha256": model, "cases": self.cases})
 
 
 def ranking() -> None:
@@ -559,6 +564,27 @@ def grocery() -> None:
         break
     answers.cases.append({"name": "golden vectors", "call": "golden", "arguments": {}, "expected": {"passed": 5}})
     answers.write("grocery")
+
+
+def grocery_ranking() -> None:
+    """The real ranker behind the grocery model, as a two-stage app calls it."""
+    answers = RankingAnswers(GROCERY_RANKING)
+    items, rng = answers.ranker.bundle.items, np.random.default_rng(11)
+
+    def drawn(count: int) -> list[str]:
+        return [items[int(row)] for row in rng.integers(1, len(items), count)]
+
+    moment = {"hour": 17, "weekday": 4, "month": 11, "recency": 2.5}
+    household = {"age": "45-54", "income": "50-74K", "household_size": "3", "kids_count": "1"}
+    answers.rank("nothing but ids", candidates=drawn(3))
+    answers.rank("a history and a moment", history=drawn(12), context=moment, candidates=drawn(8))
+    answers.rank("a household", user=household, history=drawn(5), context=moment, candidates=drawn(8))
+    answers.rank("a history that is too long", user=household, history=drawn(80), candidates=drawn(8))
+    scored = [{"item": item, "retrieval_score": round(float(rng.normal(0, 3)), 3)} for item in drawn(20)]
+    answers.rank("with scores of retrieval", user=household, history=drawn(20), context=moment, candidates=scored)
+    answers.rank("more than fit in one call", history=drawn(20), context=moment, candidates=drawn(130))
+    answers.rank("unknown ids", history=["no such id", *drawn(2)], candidates=["no such id", *drawn(2)])
+    answers.write("grocery_ranking")
 
 
 class Damaged(Changed):

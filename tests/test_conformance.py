@@ -11,6 +11,7 @@ from file_recipes import SUITE, content_of, place_of
 from replacements import replaced
 
 from device_runner import BackendError, Bundle, BundleError, Ranker, Recommender
+from device_runner.contract import Ranking
 from device_runner.state import State
 
 FILES = {path.stem: json.loads(path.read_text()) for path in sorted((SUITE / "cases").glob("*.json"))}
@@ -25,8 +26,10 @@ def loaded() -> Callable[[str], Model]:
     known: dict[str, Model] = {}
 
     def load(bundle: str) -> Model:
-        kind = Ranker if bundle == "ranking" else Recommender
-        return known[bundle] if bundle in known else known.setdefault(bundle, kind.load(place_of(bundle)))
+        if bundle not in known:
+            kind = Ranker if isinstance(Bundle.read(place_of(bundle)).contract, Ranking) else Recommender
+            known[bundle] = kind.load(place_of(bundle))
+        return known[bundle]
 
     return load
 
