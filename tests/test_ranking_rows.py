@@ -8,7 +8,7 @@ from tiny import tiny_dataset
 
 from edgerec.data.labelled_rows import Histories, labelled_rows
 from edgerec.data.splits import random_parts
-from edgerec.errors import RecipeError
+from edgerec.errors import DataError, RecipeError
 from edgerec.evaluation.scored_rows import (
     ScoredRows,
     area_under_curve,
@@ -17,7 +17,9 @@ from edgerec.evaluation.scored_rows import (
     loss,
     ndcg,
 )
+from edgerec.rankers.inputs import fit_inputs
 from edgerec.recipe.load import check_recipe
+from edgerec.recipe.ranker import MlpRanker
 from edgerec.recipe.split import RandomRows
 from edgerec.recipe.task import ImplicitTask
 
@@ -60,6 +62,18 @@ def test_a_temporal_split_reads_only_what_came_before_the_moment(tmp_path: Path)
     histories = Histories(dataset, 10)
     for place, expected in ((0, []), (1, [1]), (3, [1]), (4, [1, 2, 3, 4])):
         assert dataset.events[histories.events(place, 0)].tolist() == expected
+
+
+def test_the_moment_is_read_where_the_table_has_times(tmp_path: Path) -> None:
+    timed = tiny_dataset(tmp_path / "timed", USERS, split="random", time_unit="s")
+    without = tiny_dataset(tmp_path / "without", USERS, split="random", time_unit=None)
+    read = {
+        name: [feature.name for feature in fit_inputs(MlpRanker(), dataset, True, None).of("context")]
+        for name, dataset in (("timed", timed), ("without", without))
+    }
+    assert read == {"timed": ["hour", "weekday"], "without": []}
+    with pytest.raises(DataError, match="model.context: hour needs times"):
+        fit_inputs(MlpRanker(context=["hour"]), without, True, None)
 
 
 def test_negatives_are_items_that_the_user_has_not(tmp_path: Path) -> None:

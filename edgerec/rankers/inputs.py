@@ -166,12 +166,13 @@ def fit_inputs(
         _of_item(feature, dataset.item_table, model.buckets.get(feature.name))
         for feature in chosen_features(model.item_features, dataset.features("items"), "item")
     ]
-    if model.context and dataset.info["time_unit"] is None:
+    timed = dataset.info["time_unit"] is not None
+    if model.context and not timed:
         raise DataError(
             f"model.context: {', '.join(model.context)} needs times since 1970 or dates, which {dataset.name} lacks; "
             "name their column with data.columns.time, or set model.context = []"
         )
-    context = [_of_context(name, recency, model.buckets.get(name)) for name in model.context]
+    context = [_of_context(name, recency, model.buckets.get(name)) for name in model.moments(timed)]
     found = [] if retrieval is None else [_of_retrieval(retrieval)]
     history: list[InputFeature] = []
     if model.history != "none":

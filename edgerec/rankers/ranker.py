@@ -77,7 +77,7 @@ class RankingModel:
         rows = labelled_rows(dataset, recipe.task, parts, recipe.train.seed) if rows is None else rows
         histories = Histories(dataset, recipe.model.max_history, parts)
         recency = None
-        if "recency" in recipe.model.context and dataset.info["time_unit"]:
+        if "recency" in (recipe.model.context or ()) and dataset.info["time_unit"]:
             recency = histories.days_since(rows.sample(20_000, seed=0), a_day(dataset))
         reads_values = recipe.reads_values
         inputs = fit_inputs(recipe.model, dataset, reads_values, recency, rows.retrieval)

@@ -20,10 +20,10 @@ class RankerSection(Section):
     item_ids: bool = Field(True, description="whether each item has a vector of its own beside its features")
     item_features: list[str] = Field([], description="columns of the item table that are read")
     user_features: list[str] = Field([], description="columns of the user table that an app passes, all optional")
-    context: list[Context] = Field(
-        ["hour", "weekday"],
+    context: list[Context] | None = Field(
+        None,
         description="of the moment: hour, weekday and month of the interaction's time, recency: days since the last "
-        "event of an earlier time",
+        "event of an earlier time; default: hour and weekday where the table has times",
     )
     buckets: dict[str, Annotated[int, Field(ge=2, le=64)]] = Field(
         {}, description="numeric features that are cut into so many ranges, each with a vector: { age = 8 }"
@@ -43,15 +43,21 @@ class RankerSection(Section):
     )
     max_history: int = Field(200, ge=1, le=4096, description="L, the newest interactions that are read")
 
+    def moments(self, timed: bool) -> list[Context]:
+        """``context``, or its default for a data set with or without times."""
+        if self.context is not None:
+            return self.context
+        return ["hour", "weekday"] if timed else []
+
     @model_validator(mode="after")
     def _each_once(self) -> "RankerSection":
         for name in ("item_features", "user_features", "context"):
-            listed = getattr(self, name)
+            listed = getattr(self, name) or []
             if twice := sorted({one for one in listed if listed.count(one) > 1}):
                 raise ValueError(f"{name} names twice: {', '.join(twice)}")
         if self.history == "none":
             refuse_idle(self, ["max_history"], 'with history = "none"')
-        known = {*self.item_features, *self.user_features, *self.context}
+        known = {*self.item_features, *self.user_features, *self.moments(timed=True)}
         for key, names in (("buckets", set(self.buckets)), ("crosses", {one for pair in self.crosses for one in pair})):
             if strange := sorted(names - known):
                 raise ValueError(f"{key}: {', '.join(strange)} is not among item_features, user_features and context")
