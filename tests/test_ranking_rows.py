@@ -72,7 +72,7 @@ def test_the_moment_is_read_where_the_table_has_times(tmp_path: Path) -> None:
         for name, dataset in (("timed", timed), ("without", without))
     }
     assert read == {"timed": ["hour", "weekday"], "without": []}
-    with pytest.raises(DataError, match="model.context: hour needs times"):
+    with pytest.raises(DataError, match=r"model\.context: hour needs times"):
         fit_inputs(MlpRanker(context=["hour"]), without, True, None)
 
 
