@@ -145,8 +145,9 @@ class _Rewriting:
     def _moves_integers(self, operator: Any) -> bool:
         kind = builtin(self.model, operator)
         first = int(operator.inputs[0])
-        if kind == BUILTIN.CONCATENATION:
-            return all(int(place) in self.integers for place in operator.inputs)
+        if kind == BUILTIN.CONCATENATION:  # its kernel reads integers of one grid
+            grids = {self.grids.get(self.integers.get(int(place), -1)) for place in operator.inputs}
+            return len(grids) == 1 and None not in grids
         return kind in MOVES and (first in self.integers or self._is_read_by_layers(int(operator.outputs[0])))
 
     def _is_read_by_layers(self, place: int) -> bool:
