@@ -655,6 +655,11 @@ def damaged() -> None:
         "a member that claims less than it has", patches=[(directory + 24, struct.pack("<I", first.file_size - 1))]
     )
     plain.add("a member whose checksum is another", patches=[(directory + 16, struct.pack("<I", first.CRC ^ 1))])
+    checksum = struct.pack("<I", first.CRC ^ 1)
+    plain.add(
+        "a member whose checksum is another in both places",
+        patches=[(directory + 16, checksum), (first.header_offset + 14, checksum)],
+    )
     plain.add(
         "a member with an unknown method", patches=[(directory + 10, b"\x63\0"), (first.header_offset + 8, b"\x63\0")]
     )
