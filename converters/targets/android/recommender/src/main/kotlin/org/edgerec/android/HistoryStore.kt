@@ -90,7 +90,8 @@ class HistoryStore(context: Context, name: String = "edgerec-history.db", privat
 
 /** The statements of [HistoryStore]. */
 internal object HistorySql {
-    const val CREATE = "create table event (place integer primary key autoincrement, item text not null, value real, time integer not null)"
+    // "if not exists": two stores that are opened at once may both find an empty file.
+    const val CREATE = "create table if not exists event (place integer primary key autoincrement, item text not null, value real, time integer not null)"
     const val NEWEST = "select item, value, time from event order by place desc limit ?"
     const val FORGET_OLDEST = "delete from event where place not in (select place from event order by place desc limit ?)"
     const val REMOVE = "delete from event where item = ?"
