@@ -21,7 +21,7 @@ from device_runner.features import (
     item_columns,
 )
 from device_runner.loaded import LoadedBundle, ServedModel
-from device_runner.vocabulary import Vocabulary
+from device_runner.vocabulary import Vocabulary, listed
 
 # A raw item id, or an object with the id as ``item`` and values that replace those in the bundle.
 Candidate = str | Mapping[str, object]
@@ -247,18 +247,20 @@ def check_mapping(of: str, given: object) -> None:
         raise TypeError(f"{of} is {shown(given)}; give values by name, as in {{'age': 31}}")
 
 
+def _list(name: str, given: Any, of: str) -> list[Any]:
+    """The entries of any iterable. Raises TypeError if it is none, or one text."""
+    found = given if isinstance(given, list) else listed(given)
+    if not isinstance(found, list):
+        raise TypeError(f"{name} is {shown(given)}; pass a list of {of}")
+    return found
+
+
 def _candidates(given: Iterable[Candidate]) -> list[Candidate]:
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-        raise TypeError(f"candidates is {shown(given)}; pass a list of item ids, or of objects with an item id")
-    return given if isinstance(given, list) else list(given)
+    return _list("candidates", given, "item ids, or of objects with an item id")
 
 
 def _numbers(name: str, given: Iterable[float | None] | None) -> list[float | None] | None:
-    if given is None or isinstance(given, list):
-        return given
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-        raise TypeError(f"{name} is {shown(given)}; pass a list of numbers, with None where there is none")
-    return list(given)
+    return None if given is None else _list(name, given, "numbers, with None where there is none")
 
 
 def _check_names(given: Iterable[str], known: Iterable[str], of: str) -> None:
