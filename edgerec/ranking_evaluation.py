@@ -13,7 +13,7 @@ from device_runner.contract import Ranking
 from edgerec.data.dataset import Dataset
 from edgerec.data.labelled_rows import Histories, LabelledRows
 from edgerec.errors import DataError
-from edgerec.evaluation.device import check_split
+from edgerec.evaluation.device import check_bundle, check_split
 from edgerec.evaluation.scored_rows import ScoredRows, by_slice
 from edgerec.pipeline import RankingStages, Run
 from edgerec.progress import Progress
@@ -107,10 +107,7 @@ class RankingEvaluation:
             return self._scores_of_bundle(ranker, advance)
 
     def _scores_of_bundle(self, ranker: Ranker, advance: Callable[[int], None]) -> np.ndarray:
-        bundle = ranker.bundle
-        check_split(bundle.path, bundle.manifest.get("dataset", {}).get("split_fingerprint"), self.dataset)
-        if list(bundle.items[1:]) != list(self.dataset.item_table["item_id"]):
-            raise DataError(f"{bundle.path}: its items are not those of the data set {self.dataset.name}")
+        check_bundle(ranker.bundle, self.dataset)
         length = max((feature.size for feature in ranker.features if feature.of == "history"), default=1)
         inputs = RowInputs(self.dataset, inputs_of(ranker), Histories(self.dataset, length, self.known))
         return score_rows(ranker, inputs, self.rows, advance)

@@ -200,7 +200,7 @@ def test_a_bundle_of_another_split_is_refused(purchases: Path, ordered: Run, bun
         Recommender.load(bundle) as recommender,
         pytest.raises(DataError, match="figures of different splits cannot be compared"),
     ):
-        check_bundle(recommender, other)
+        check_bundle(recommender.bundle, other)
     absent = Run(check_recipe(document(purchases, tmp_path / "no.tflite")), tmp_path / "run", Progress())
     with pytest.raises(EdgeRecError, match=r"model\.retrieval: .*no\.tflite: cannot be read"):
         absent.stages.check()

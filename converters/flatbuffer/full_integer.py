@@ -134,7 +134,7 @@ class _Rewriting:
     def _compute(self, layer: Any) -> None:
         given, kernel, *rest = (int(place) for place in layer.inputs)
         source = self._narrow(given)
-        weights, scale = self._kernel(int(kernel))
+        weights, scale = self._kernel(kernel)
         bias = rest[0] if rest else -1
         product = np.float32(self.grids[source].scale * scale)
         layer.inputs = [source, weights, self._bias(bias, product) if bias >= 0 else -1]

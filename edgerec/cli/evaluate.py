@@ -36,7 +36,8 @@ def evaluate(model: Path, dataset_folder: Path, against: Path | None, margin: fl
     a baseline (popularity, recent-popularity, markov, windowed-counts).
 
     With the data set of a ranking run, MODEL is a ranking bundle, the folder of a ranking model, or a baseline of
-    ratings (global-mean, user-and-item-bias, matrix-factorization) or of clicks (popularity, retrieval).
+    ratings (global-mean, user-and-item-bias, matrix-factorization) or of clicks (popularity;
+    behind a retrieval model positive-share, retrieval).
 
     Example: edgerec evaluate models/grocery/model.tflite --against windowed-counts --dataset runs/grocery/dataset
     """

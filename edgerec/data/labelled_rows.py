@@ -64,6 +64,12 @@ def users_of_events(dataset: Dataset) -> np.ndarray:
     return np.repeat(np.arange(dataset.users, dtype=np.int32), np.diff(dataset.offsets))
 
 
+def first_places(dataset: Dataset, part: str) -> np.ndarray:
+    """The place in the events of the first of each user's events in a part, by user, int64 [users that have one]."""
+    places = np.flatnonzero(dataset.parts == CODES[part])
+    return places[np.unique(users_of_events(dataset)[places], return_index=True)[1]]
+
+
 def labelled_rows(dataset: Dataset, task: Task, parts: tuple[str, ...], seed: int) -> LabelledRows:
     """The interactions of ``parts`` (``train``, ``validation``, ``test``) as rows, with negatives for an implicit task.
 

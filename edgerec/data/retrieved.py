@@ -11,7 +11,7 @@ from device_runner import Recommender
 from device_runner.errors import EdgeRecError
 from device_runner.ranking import exclude, top_rows
 from edgerec.data.dataset import Dataset, Part
-from edgerec.data.labelled_rows import CODES, Histories, LabelledRows, labelled_rows, users_of_events
+from edgerec.data.labelled_rows import CODES, Histories, LabelledRows, first_places, labelled_rows, users_of_events
 from edgerec.data.user_feature_rows import users_of
 from edgerec.errors import DataError
 from edgerec.recipe.task import CANDIDATES, ImplicitTask
@@ -75,13 +75,9 @@ class Retriever:
         Raises:
             DataError: no target is among them.
         """
-        code = CODES[part]
-        places = np.flatnonzero(self.dataset.parts == code)
-        users = users_of_events(self.dataset)[places]
-        first = np.unique(users, return_index=True)[1]
-        targets = LabelledRows(
-            places[first], users[first], self.dataset.events[places[first]], np.ones(len(first), np.float32)
-        )
+        places = first_places(self.dataset, part)
+        users, wanted = users_of_events(self.dataset)[places], self.dataset.events[places]
+        targets = LabelledRows(places, users, wanted, np.ones(len(places), np.float32))
         found: list[tuple[np.ndarray, ...]] = []
         for lines, scores in self._scored(targets):
             best, wanted = top_rows(scores, CANDIDATES), targets.items[lines, None]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runner import Recommender
+from device_runner import Bundle, Recommender
 from device_runner.ranking import TOP
 from edgerec.data.dataset import Dataset, Targets
 from edgerec.data.user_feature_rows import users_of
@@ -26,13 +26,12 @@ def check_split(model: Path, split_fingerprint: str | None, dataset: Dataset) ->
         )
 
 
-def check_bundle(recommender: Recommender, dataset: Dataset) -> None:
-    """Refuse a bundle of another split or another catalogue.
+def check_bundle(bundle: Bundle, dataset: Dataset) -> None:
+    """Refuse a bundle, of retrieval or ranking, of another split or another catalogue.
 
     Raises:
         DataError: the bundle was trained on another split, or its vocabulary is not that of the data set.
     """
-    bundle = recommender.bundle
     check_split(bundle.path, bundle.manifest.get("dataset", {}).get("split_fingerprint"), dataset)
     known = dataset.items + 1
     appended = len(bundle.items) - known
@@ -57,7 +56,7 @@ def evaluate_bundle(
         EdgeRecError: the user table lacks a feature that the bundle reads.
     """
     bundle = recommender.bundle
-    check_bundle(recommender, dataset)
+    check_bundle(bundle, dataset)
     known = dataset.items + 1
     appended = range(known, len(bundle.items))
 

@@ -10,7 +10,7 @@ from device_runner import Ranker, Recommender, TwoStage
 from device_runner.ranking import TOP
 from device_runner.recommendations import Recommendations
 from edgerec.data.dataset import Dataset, Part, Targets
-from edgerec.data.labelled_rows import CODES, Histories, LabelledRows, users_of_events
+from edgerec.data.labelled_rows import Histories, LabelledRows, first_places, users_of_events
 from edgerec.data.user_feature_rows import users_of
 from edgerec.evaluation.comparison import compare
 from edgerec.evaluation.device import check_bundle
@@ -40,7 +40,7 @@ def measure_two_stage(
         DataError: the recommender is of another split or catalogue.
         EdgeRecError: the user table lacks a feature that a model reads.
     """
-    check_bundle(recommender, dataset)
+    check_bundle(recommender.bundle, dataset)
     targets, ids = dataset.targets(part), [None, *dataset.item_table["item_id"]]
     places = _places(dataset, targets, part)
     contexts = _contexts(ranker, dataset, targets, places)
@@ -89,9 +89,8 @@ class _Lists:
 
 def _places(dataset: Dataset, targets: Targets, part: Part) -> np.ndarray:
     """The places of the targets in the events, int64 [n]; each has an event of its user before it."""
-    places = np.flatnonzero(dataset.parts == CODES[part])
-    users, first = np.unique(users_of_events(dataset)[places], return_index=True)
-    return places[first[np.searchsorted(users, targets.users)]]
+    places = first_places(dataset, part)
+    return places[np.searchsorted(users_of_events(dataset)[places], targets.users)]
 
 
 def _slices(alone: Evaluation, both: Evaluation, same: np.ndarray) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from device_runner.features import RETRIEVAL_SCORE
 from edgerec.data.dataset import Dataset
 from edgerec.data.feature_encoding import Feature, chosen_features, finite_numbers
 from edgerec.data.user_feature_rows import MIN_USERS
@@ -19,7 +20,6 @@ Type = Literal["number", "category", "categories", "items"]
 # Numpy types of the inputs on the device.
 DTYPES = {"number": "float32", "category": "int32", "categories": "int32", "items": "int32"}
 ITEM = "item"
-RETRIEVAL_SCORE = "retrieval_score"
 SECONDS_A_DAY = 86_400
 # Values of the categories of a moment: Monday is the weekday 0, January the month 1.
 MOMENTS = {

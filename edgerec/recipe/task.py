@@ -44,7 +44,6 @@ class ImplicitTask(Section):
         description="the same in validation and test; default: as in training, since calibration means little with "
         "other shares of positive rows",
     )
-
     popularity: float = Field(
         0.75, ge=0, le=1, description="items are drawn by their training interactions to this power; 0: all alike"
     )

@@ -1,7 +1,7 @@
 """Models, bundles and baselines -> figures side by side."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +165,7 @@ class Measure(Stage):
             "bytes": measured["bytes"],
             "parts": measured["parts"],
             "fidelity": {} if agreement is None else {"runtime_overlap@10": agreement},
-            "latency_ms": times["recommend_ms"],
-            "invoke_ms": times["invoke_ms"],
-            "cold_start_ms": times["cold_start_ms"],
-            "peak_rss_mb": times["peak_rss_mb"],
-            "measured_on": {"backend": times["backend"], "threads": times["threads"], **times["device"]},
+            **speed_and_memory(times, times["recommend_ms"]),
             "runtimes": measured["runtimes"],
             "verified_histories": measured["verified_histories"],
         }
@@ -220,3 +216,19 @@ def fidelity_conclusions(figures: dict[str, Any], margin: float) -> list[dict[st
     if "teacher_fidelity" in shipped:
         found.append(conclude(shipped["name"], "the teacher", shipped["teacher_fidelity"], targets, margin))
     return [conclusion.as_dict() for conclusion in found]
+
+
+def speed_and_memory(times: Mapping[str, Any], calls: Mapping[str, float]) -> dict[str, Any]:
+    """The report's entries on the speed and memory of a file on this machine.
+
+    Args:
+        times: the document of ``bench`` or ``bench_ranking``.
+        calls: percentiles of whole calls in it, ms.
+    """
+    return {
+        "latency_ms": calls,
+        "invoke_ms": times["invoke_ms"],
+        "cold_start_ms": times["cold_start_ms"],
+        "peak_rss_mb": times["peak_rss_mb"],
+        "measured_on": {"backend": times["backend"], "threads": times["threads"], **times["device"]},
+    }

@@ -11,6 +11,7 @@ import numpy as np
 import device_runner
 from device_runner import TwoStage
 from device_runner.bench import bench_ranking
+from device_runner.bench.measure_ranking import USUAL
 from edgerec.artifact import without_nan, write_file
 from edgerec.baselines.labels import LabelBaseline, label_baselines, retrieval_alone
 from edgerec.data.dataset import Dataset
@@ -20,6 +21,7 @@ from edgerec.evaluation.scored_rows import ScoredRows, by_slice, fidelity, loss
 from edgerec.evaluation.two_stage import measure_two_stage
 from edgerec.gate import judge_ranking
 from edgerec.stages.convert_ranking import ConvertRanking
+from edgerec.stages.measure import speed_and_memory
 from edgerec.stages.prepare_ranking import RankingRows
 from edgerec.stages.stage import Stage, Workspace
 from edgerec.stages.train_ranking import RankingStage
@@ -76,7 +78,9 @@ class MeasureRanking(Stage):
             measured = json.loads((bundle.folder / "measured.json").read_text())
             file = str(bundle.bundle.relative_to(self.workspace.folder))
             kept = {key: measured[key] for key in ("bytes", "runtimes", "verified_requests")}
-            facts = {"name": bundle.variant, "file": file, "scheme": bundle.scheme, **kept, **_timed(bundle.bundle)}
+            facts = {"name": bundle.variant, "file": file, "scheme": bundle.scheme, **kept}
+            times = bench_ranking(bundle.bundle)
+            facts |= speed_and_memory(times, times["score_ms"][str(USUAL)])
             entries.append((ScoredRows.load(bundle.folder), facts))
         variants = [
             {
@@ -121,18 +125,6 @@ class MeasureRanking(Stage):
             self.workspace.progress.steps("two stages", len(dataset.targets("test"))) as bar,
         ):
             return measure_two_stage(both.recommender, both.ranker, dataset, "test", bar.advance)
-
-
-def _timed(bundle: Path) -> dict[str, Any]:
-    """What the report says of the file's speed and memory on this machine."""
-    times = bench_ranking(bundle)
-    return {
-        "latency_ms": times["score_ms"]["100"],
-        "invoke_ms": times["invoke_ms"],
-        "cold_start_ms": times["cold_start_ms"],
-        "peak_rss_mb": times["peak_rss_mb"],
-        "measured_on": {"backend": times["backend"], "threads": times["threads"], **times["device"]},
-    }
 
 
 def baselines_of(prepared: RankingRows, known: tuple[str, ...]) -> dict[str, Callable[[], np.ndarray]]:

@@ -67,7 +67,7 @@ class Retrieve(RankingRows):
         found = Retrieved(into)
         seeds = {"train": recipe.train.seed, "validation": part_seed("validation"), "test": part_seed("test")}
         with Recommender.load(self.bundle) as recommender:
-            check_bundle(recommender, dataset)
+            check_bundle(recommender.bundle, dataset)
             retriever = Retriever(recommender, dataset)
             found.save("lists", retriever.lists("validation"))
             for part, seed in seeds.items():
